@@ -1,0 +1,132 @@
+//! Where things are in flash: the partition table as the bootloader reads it.
+
+use core::fmt;
+use embedded_storage::nor_flash::ReadNorFlash;
+
+/// Flash offset in bytes at which the partition table usually stands.
+pub const PARTITION_TABLE_OFFSET: u32 = 0x8000;
+
+/// Most app slots (`ota_0` to `ota_15`).
+pub const MAX_SLOTS: usize = 16;
+
+const ENTRY_LEN: usize = 32;
+const MAX_ENTRIES: u32 = 95;
+const ENTRY_MAGIC: [u8; 2] = [0xAA, 0x50];
+const MD5_MAGIC: [u8; 2] = [0xEB, 0xEB];
+const TYPE_APP: u8 = 0x00;
+const TYPE_DATA: u8 = 0x01;
+const SUBTYPE_FACTORY: u8 = 0x00;
+const SUBTYPE_OTA_0: u8 = 0x10;
+const SUBTYPE_OTADATA: u8 = 0x00;
+const OTADATA_SIZE: u32 = 0x2000;
+
+/// A range of flash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Region {
+    /// Offset from the start of flash in bytes.
+    pub offset: u32,
+    /// Size in bytes.
+    pub size: u32,
+}
+
+/// The parts of a partition table that updates need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// The two sectors of boot selection.
+    pub otadata: Region,
+    /// The factory app, where there is one.
+    pub factory: Option<Region>,
+    slots: heapless::Vec<Region, MAX_SLOTS>,
+}
+
+/// Why a partition table cannot be used for updates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LayoutError<E> {
+    /// Reading flash failed.
+    Flash(E),
+    /// No partition table stands there.
+    NoTable,
+    /// An entry is neither a partition, nor the MD5, nor the end.
+    BadEntry,
+    /// No `otadata` partition of 0x2000 bytes: boot selection has no place.
+    NoOtadata,
+    /// Fewer than two app slots (`ota_0`, `ota_1`, ... without a gap).
+    TooFewSlots,
+}
+
+impl Layout {
+    /// Reads the partition table at `offset`, usually
+    /// [`PARTITION_TABLE_OFFSET`].
+    ///
+    /// # Errors
+    /// [`LayoutError`]; a table that cannot hold an update is one too.
+    pub fn read<F: ReadNorFlash>(
+        flash: &mut F,
+        offset: u32,
+    ) -> Result<Self, LayoutError<F::Error>> {
+        let mut otadata = None;
+        let mut factory = None;
+        let mut slots = [None; MAX_SLOTS];
+        for index in 0..MAX_ENTRIES {
+            let mut entry = [0; ENTRY_LEN];
+            flash
+                .read(offset + index * ENTRY_LEN as u32, &mut entry)
+                .map_err(LayoutError::Flash)?;
+            match [entry[0], entry[1]] {
+                ENTRY_MAGIC => {}
+                MD5_MAGIC => continue,
+                _ if index == 0 => return Err(LayoutError::NoTable),
+                [0xFF, 0xFF] => break,
+                _ => return Err(LayoutError::BadEntry),
+            }
+            let word = |at: usize| {
+                u32::from_le_bytes([entry[at], entry[at + 1], entry[at + 2], entry[at + 3]])
+            };
+            let region = Region { offset: word(4), size: word(8) };
+            match (entry[2], entry[3]) {
+                (TYPE_APP, SUBTYPE_FACTORY) => factory = Some(region),
+                (TYPE_APP, subtype) => {
+                    let slot = usize::from(subtype.wrapping_sub(SUBTYPE_OTA_0));
+                    if let Some(slot) = slots.get_mut(slot) {
+                        *slot = Some(region);
+                    }
+                }
+                (TYPE_DATA, SUBTYPE_OTADATA) if region.size == OTADATA_SIZE => {
+                    otadata = Some(region);
+                }
+                _ => {}
+            }
+        }
+        let slots: heapless::Vec<Region, MAX_SLOTS> =
+            slots.into_iter().take_while(Option::is_some).flatten().collect();
+        if slots.len() < 2 {
+            return Err(LayoutError::TooFewSlots);
+        }
+        Ok(Self { otadata: otadata.ok_or(LayoutError::NoOtadata)?, factory, slots })
+    }
+
+    /// Returns the app slots in their order, at least two.
+    pub fn slots(&self) -> &[Region] {
+        &self.slots
+    }
+
+    /// Returns the slot that an update goes to while `running` runs: the next
+    /// one, so that all are used in turn.
+    pub fn spare(&self, running: usize) -> usize {
+        (running + 1) % self.slots.len()
+    }
+}
+
+impl<E> fmt::Display for LayoutError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Flash(_) => "the partition table could not be read from flash",
+            Self::NoTable => "no partition table",
+            Self::BadEntry => "the partition table has an entry that is none",
+            Self::NoOtadata => "the partition table has no otadata partition of 0x2000 bytes",
+            Self::TooFewSlots => "the partition table has fewer than two app slots (ota_0, ota_1)",
+        })
+    }
+}
+
+impl<E: fmt::Debug> core::error::Error for LayoutError<E> {}

@@ -1,0 +1,398 @@
+//! `channels.toml`: which release each channel serves.
+//!
+//! A channel follows releases by a rule or is pinned to one. Which release a
+//! target's devices are offered is a pure function of the rule and the
+//! records, so promoting never builds anything.
+
+use crate::{
+    config::{Config, ConfigError},
+    name::{ChannelName, TargetName},
+    release::Record,
+};
+use indexmap::IndexMap;
+use semver::VersionReq;
+use serde::Deserialize;
+use std::{collections::BTreeMap, fmt, ops::Range, path::Path};
+use toml::Spanned;
+use towline_descriptor::Version;
+
+/// Name of the file.
+pub const FILE: &str = "channels.toml";
+
+/// The state of all channels of a project.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    /// Rules, in the order of towline.toml.
+    pub rules: IndexMap<ChannelName, Rule>,
+    /// Releases that no channel serves, with the reason.
+    pub yanked: BTreeMap<String, String>,
+}
+
+/// How a channel chooses its release.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rule {
+    /// The newest release that matches.
+    Follow {
+        /// Versions that match.
+        requirement: VersionReq,
+        /// Whether prereleases match too.
+        prereleases: bool,
+    },
+    /// This release and no other.
+    Pin(Version),
+}
+
+impl Rule {
+    /// Returns the rule of a channel that the file does not name: `stable`
+    /// follows releases, `testing` follows everything.
+    fn default_of(channel: &ChannelName) -> Option<Self> {
+        let follow = |prereleases| Self::Follow { requirement: VersionReq::STAR, prereleases };
+        match channel.as_str() {
+            "stable" => Some(follow(false)),
+            "testing" => Some(follow(true)),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the channel may serve `version`.
+    pub fn matches(&self, version: &Version) -> bool {
+        match self {
+            Self::Pin(pinned) => pinned.precedence(version).is_eq(),
+            Self::Follow { prereleases: false, .. } if version.is_prerelease() => false,
+            Self::Follow { requirement, .. } => {
+                let Ok(mut version) = semver::Version::parse(version.without_v()) else {
+                    return false;
+                };
+                // A requirement like ^1.2 speaks of releases: a prerelease
+                // belongs where the release will be.
+                let whole = requirement.matches(&version);
+                version.pre = semver::Prerelease::EMPTY;
+                whole || requirement.matches(&version)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pin(version) => write!(f, "pinned to {version}"),
+            Self::Follow { requirement, prereleases } => {
+                write!(f, "follows {requirement}")?;
+                f.write_str(if *prereleases { " with prereleases" } else { "" })
+            }
+        }
+    }
+}
+
+impl Channels {
+    /// Returns the release that `channel` offers to devices of `target`.
+    ///
+    /// A target that newer releases have dropped stays on the last one that
+    /// had it.
+    pub fn serves<'r>(
+        &self,
+        channel: &ChannelName,
+        target: &TargetName,
+        releases: &'r [Record],
+    ) -> Option<&'r Record> {
+        let rule = self.rules.get(channel)?;
+        releases
+            .iter()
+            .filter(|release| release.targets.contains_key(target))
+            .filter(|release| rule.matches(&release.version) && !self.is_yanked(&release.version))
+            .max_by(|a, b| a.version.precedence(&b.version))
+    }
+
+    /// Returns the reason why a release was yanked, if it was.
+    pub fn yank_reason(&self, version: &Version) -> Option<&str> {
+        let same = |text: &str| Version::parse(text).is_ok_and(|v| v.precedence(version).is_eq());
+        self.yanked.iter().find(|(text, _)| same(text)).map(|(_, reason)| reason.as_str())
+    }
+
+    fn is_yanked(&self, version: &Version) -> bool {
+        self.yank_reason(version).is_some()
+    }
+
+    /// Reads the state of the channels that `config` names; a file that is not
+    /// there is an empty one.
+    ///
+    /// # Errors
+    /// [`ConfigError`], pointing at the fault.
+    pub fn read(path: &Path, config: &Config) -> Result<Self, ConfigError> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => {
+                return Err(ConfigError::at(path, "", None, format!("cannot be read: {error}")));
+            }
+        };
+        Self::parse(path, &text, config)
+    }
+
+    /// Parses `text`, the content of `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`], pointing at the fault.
+    pub fn parse(path: &Path, text: &str, config: &Config) -> Result<Self, ConfigError> {
+        let raw: Raw =
+            toml::from_str(text).map_err(|error| ConfigError::toml(path, text, &error))?;
+        let fault =
+            |span: Option<Range<usize>>, message| ConfigError::at(path, text, span, message);
+        if let Some(unknown) =
+            raw.channels.keys().find(|c| !config.channels.contains_key(c.get_ref()))
+        {
+            let message = format!(
+                "channel `{}` is not in towline.toml; add [channels.{0}] there",
+                unknown.get_ref()
+            );
+            return Err(fault(Some(unknown.span()), message));
+        }
+        let mut channels: IndexMap<ChannelName, RawRule> =
+            raw.channels.into_iter().map(|(name, rule)| (name.into_inner(), rule)).collect();
+        let mut rules = IndexMap::new();
+        for name in config.channels.keys() {
+            let rule = match channels.swap_remove(name) {
+                Some(rule) => rule.check().map_err(|(span, message)| fault(Some(span), message))?,
+                None => match Rule::default_of(name) {
+                    Some(rule) => rule,
+                    None => {
+                        let message = format!(
+                            "channel `{name}` of towline.toml has no rule; run `cargo xtask follow {name}`"
+                        );
+                        return Err(fault(None, message));
+                    }
+                },
+            };
+            rules.insert(name.clone(), rule);
+        }
+        let mut yanked = BTreeMap::new();
+        for (version, reason) in raw.yanked {
+            if let Err(error) = Version::parse(version.get_ref()) {
+                return Err(fault(Some(version.span()), error.to_string()));
+            }
+            yanked.insert(version.into_inner(), reason);
+        }
+        Ok(Self { rules, yanked })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, expecting = "the state of channels")]
+struct Raw {
+    #[serde(default)]
+    channels: IndexMap<Spanned<ChannelName>, RawRule>,
+    #[serde(default)]
+    yanked: IndexMap<Spanned<String>, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawRule {
+    follow: Option<VersionReq>,
+    prereleases: Option<Spanned<bool>>,
+    pin: Option<Spanned<Version>>,
+}
+
+impl RawRule {
+    fn check(self) -> Result<Rule, (Range<usize>, String)> {
+        match (self.pin, self.follow, self.prereleases) {
+            (Some(version), None, None) => Ok(Rule::Pin(version.into_inner())),
+            (Some(version), ..) => {
+                Err((version.span(), "a channel is pinned or follows, not both".into()))
+            }
+            (None, requirement, prereleases) => Ok(Rule::Follow {
+                requirement: requirement.unwrap_or(VersionReq::STAR),
+                prereleases: prereleases.is_some_and(Spanned::into_inner),
+            }),
+        }
+    }
+}
+
+/// A change of channels.toml.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// Pin a channel to a release.
+    Pin(ChannelName, Version),
+    /// Let a channel follow releases.
+    Follow {
+        /// The channel.
+        channel: ChannelName,
+        /// Versions that match.
+        requirement: VersionReq,
+        /// Whether prereleases match too.
+        prereleases: bool,
+    },
+    /// Let no channel serve a release any more.
+    Yank(Version, String),
+}
+
+impl Edit {
+    /// Applies the change to the text of channels.toml; comments and order
+    /// stay.
+    ///
+    /// # Errors
+    /// [`EditError`].
+    pub fn apply(&self, text: &str) -> Result<String, EditError> {
+        let mut document: toml_edit::DocumentMut = text.parse()?;
+        match self {
+            Self::Pin(channel, version) => {
+                let rule = table(&mut document, &["channels", channel.as_str()])?;
+                rule.remove("follow");
+                rule.remove("prereleases");
+                rule.insert("pin", toml_edit::value(version.as_str()));
+            }
+            Self::Follow { channel, requirement, prereleases } => {
+                let rule = table(&mut document, &["channels", channel.as_str()])?;
+                rule.remove("pin");
+                rule.insert("follow", toml_edit::value(requirement.to_string()));
+                rule.remove("prereleases");
+                if *prereleases {
+                    rule.insert("prereleases", toml_edit::value(true));
+                }
+            }
+            Self::Yank(version, reason) => {
+                let yanked = table(&mut document, &["yanked"])?;
+                yanked.insert(version.as_str(), toml_edit::value(reason));
+            }
+        }
+        Ok(document.to_string())
+    }
+}
+
+/// Why channels.toml cannot be changed.
+#[derive(Debug, thiserror::Error)]
+pub enum EditError {
+    /// It is not TOML.
+    #[error(transparent)]
+    Toml(#[from] toml_edit::TomlError),
+    /// Something else stands where a table belongs.
+    #[error("`{0}` is not a table")]
+    NotATable(String),
+}
+
+/// Returns the table at `path`, made where it is missing.
+fn table<'d>(
+    document: &'d mut toml_edit::DocumentMut,
+    path: &[&str],
+) -> Result<&'d mut dyn toml_edit::TableLike, EditError> {
+    let fault = |key: &str| EditError::NotATable(key.to_owned());
+    let mut item = document.as_item_mut();
+    for (depth, key) in path.iter().enumerate() {
+        let is_last = depth + 1 == path.len();
+        let parent = item.as_table_like_mut().ok_or_else(|| fault(key))?;
+        item = parent.entry(key).or_insert_with(|| {
+            let mut table = toml_edit::Table::new();
+            table.set_implicit(!is_last);
+            toml_edit::Item::Table(table)
+        });
+    }
+    item.as_table_like_mut().ok_or_else(|| fault(path[path.len() - 1]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::release::tests::record;
+
+    fn config(channels: &str) -> Config {
+        let text = format!(
+            "project = \"lamp\"\nbase-url = \"https://example.org/\"\n{channels}[targets.esp32c3]\nbuild.prebuilt = \"a.bin\"\n"
+        );
+        Config::parse(Path::new("towline.toml"), &text).unwrap()
+    }
+
+    fn parse(text: &str) -> Result<Channels, String> {
+        Channels::parse(Path::new("channels.toml"), text, &config("")).map_err(|e| e.to_string())
+    }
+
+    fn serves(text: &str, channel: &str) -> Option<String> {
+        let releases: Vec<_> =
+            ["0.9.0", "1.0.0", "1.1.0", "2.0.0-rc.1"].map(|v| record(v, &["esp32c3"])).into();
+        let channels = parse(text).unwrap();
+        let release =
+            channels.serves(&channel.parse().unwrap(), &"esp32c3".parse().unwrap(), &releases);
+        release.map(|release| release.version.to_string())
+    }
+
+    #[test]
+    fn without_a_file_stable_has_releases_and_testing_everything() {
+        assert_eq!(serves("", "stable").unwrap(), "1.1.0");
+        assert_eq!(serves("", "testing").unwrap(), "2.0.0-rc.1");
+    }
+
+    #[test]
+    fn rules_choose_the_newest_that_matches() {
+        assert_eq!(serves("[channels.stable]\nfollow = \"<1.1\"", "stable").unwrap(), "1.0.0");
+        assert_eq!(
+            serves("[channels.stable]\nfollow = \"^1\"\nprereleases = true", "stable").unwrap(),
+            "1.1.0"
+        );
+        assert_eq!(
+            serves("[channels.stable]\nfollow = \"^2\"\nprereleases = true", "stable").unwrap(),
+            "2.0.0-rc.1"
+        );
+        assert_eq!(serves("[channels.stable]\npin = \"0.9.0\"", "stable").unwrap(), "0.9.0");
+        assert_eq!(serves("[channels.stable]\npin = \"3.0.0\"", "stable"), None);
+    }
+
+    #[test]
+    fn a_yanked_release_is_served_nowhere() {
+        let text = "[yanked]\n\"1.1.0\" = \"bad\"";
+        assert_eq!(serves(text, "stable").unwrap(), "1.0.0");
+        let pinned = format!("{text}\n[channels.stable]\npin = \"1.1.0\"");
+        assert_eq!(serves(&pinned, "stable"), None);
+    }
+
+    #[test]
+    fn a_dropped_target_stays_on_its_last_release() {
+        let releases = [record("1.0.0", &["esp32c3", "esp32c6"]), record("1.1.0", &["esp32c3"])];
+        let channels = parse("").unwrap();
+        let serves = |target: &str| {
+            let release =
+                channels.serves(&"stable".parse().unwrap(), &target.parse().unwrap(), &releases);
+            release.unwrap().version.to_string()
+        };
+        assert_eq!((serves("esp32c6").as_str(), serves("esp32c3").as_str()), ("1.0.0", "1.1.0"));
+    }
+
+    #[test]
+    fn errors_point_at_the_fault() {
+        for (text, expected) in [
+            ("[channels.beta]\n", "channels.toml:1:11: channel `beta` is not in towline.toml"),
+            (
+                "[channels.stable]\npin = \"1.0.0\"\nfollow = \"*\"",
+                "channels.toml:2:7: a channel is pinned or follows",
+            ),
+            ("[channels.stable]\npin = \"1.0\"", "channels.toml:2:7: not a semantic version"),
+            ("[channels.stable]\nfollow = \"x y\"", "channels.toml:2:10: "),
+            ("[yanked]\n\"1\" = \"x\"", "channels.toml:2:1: not a semantic version"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(expected), "{error}\nexpected: {expected}");
+        }
+        let error = Channels::parse(Path::new("c"), "", &config("[channels.beta]\n")).unwrap_err();
+        assert!(error.to_string().contains("cargo xtask follow beta"), "{error}");
+    }
+
+    #[test]
+    fn edits_keep_comments_and_are_read_back() {
+        let text = "# Ours.\n[channels.stable] # careful\nfollow = \"^1\" # one\n\n[channels.testing]\nprereleases = true\n";
+        let stable: ChannelName = "stable".parse().unwrap();
+        let pinned = Edit::Pin(stable.clone(), "1.0.0".parse().unwrap()).apply(text).unwrap();
+        assert_eq!(
+            pinned,
+            "# Ours.\n[channels.stable] # careful\npin = \"1.0.0\"\n\n[channels.testing]\nprereleases = true\n"
+        );
+        let follow = Edit::Follow {
+            channel: stable.clone(),
+            requirement: "^2".parse().unwrap(),
+            prereleases: false,
+        };
+        let followed = follow.apply(&pinned).unwrap();
+        assert!(followed.contains("follow = \"^2\"") && !followed.contains("pin"), "{followed}");
+        let yanked = Edit::Yank("1.0.0".parse().unwrap(), "bad".into()).apply("").unwrap();
+        assert_eq!(yanked, "[yanked]\n\"1.0.0\" = \"bad\"\n");
+        assert_eq!(parse(&pinned).unwrap().rules[&stable], Rule::Pin("1.0.0".parse().unwrap()));
+    }
+}

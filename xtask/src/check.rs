@@ -1,0 +1,270 @@
+//! Opens a published site as its clients do and lists all problems.
+//!
+//! The parsers, the decision and the image check are those of the device; a
+//! site at a URL is fetched with the device's own HTTP client. Everything
+//! starts from `releases.json`, which holds the hash of every other file: a
+//! change of a single byte shows.
+
+mod remote;
+mod target;
+
+pub use remote::{Remote, RemoteError};
+
+use crate::{
+    site::{FORMAT, INDEX, Index, IndexArtifact, IndexChannel, IndexRelease, ServedTarget},
+    store::sha256,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    path::{Component, Path, PathBuf},
+};
+use towline::{Decision, Running, decide};
+use towline_descriptor::{Descriptor, Version};
+
+/// Something that would go wrong for a client of the site.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    /// The file.
+    pub path: String,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.message)
+    }
+}
+
+/// The files of a site, wherever they are.
+pub trait Files: Sync {
+    /// Returns the bytes of a file.
+    ///
+    /// # Errors
+    /// Why a client would not get them.
+    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+}
+
+/// A site in a folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Takes the site in `root`.
+    pub fn new(root: &Path) -> Self {
+        Self(root.to_owned())
+    }
+}
+
+impl Files for Folder {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        let inside = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
+        if !inside {
+            return Err("leads out of the site".into());
+        }
+        std::fs::read(self.0.join(path)).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => "missing".into(),
+            _ => error.to_string(),
+        })
+    }
+}
+
+/// Checks a site; no problems means that its clients can use all of it.
+pub fn check(files: &impl Files) -> Vec<Problem> {
+    let index = match read_index(files) {
+        Ok(index) => index,
+        Err(message) => return vec![Problem { path: INDEX.into(), message }],
+    };
+    let mut problems = Vec::new();
+    let contents: Vec<_> = index
+        .files
+        .par_iter()
+        .map(|(path, listed)| (path, read_listed(files, path, listed)))
+        .collect();
+    for (path, content) in &contents {
+        if let Err(message) = content {
+            problems.push(Problem { path: path.to_string(), message: message.clone() });
+        }
+    }
+    let file = |path: &str| {
+        let (_, content) = contents.iter().find(|(listed, _)| *listed == path)?;
+        Some(content.as_deref().unwrap_or_default())
+    };
+    for channel in &index.channels {
+        for served in &channel.targets {
+            let path = &served.descriptor;
+            let result = match file(path) {
+                None => Err(format!("{INDEX} does not list it")),
+                // Reported above.
+                Some([]) => Ok(()),
+                Some(bytes) => check_descriptor(&index, channel, served, bytes),
+            };
+            problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
+        }
+        let path = &channel.manifest;
+        let result = match file(path) {
+            None => Err(format!("{INDEX} does not list it")),
+            Some([]) => Ok(()),
+            Some(bytes) => check_manifest(&index, channel, bytes),
+        };
+        problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
+    }
+    problems.extend(unlisted(&index));
+    if file("index.html").is_none() {
+        problems.push(Problem { path: "index.html".into(), message: "missing".into() });
+    }
+    let targets: Vec<_> = index
+        .releases
+        .iter()
+        .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
+        .collect();
+    problems.par_extend(
+        targets.par_iter().flat_map(|(release, t)| target::check(files, &index, release, t)),
+    );
+    problems.sort();
+    problems.dedup();
+    problems
+}
+
+fn read_index(files: &impl Files) -> Result<Index, String> {
+    let text = files.read(INDEX)?;
+    let index: Index = serde_json::from_slice(&text).map_err(|e| format!("not an index: {e}"))?;
+    if index.fmt != FORMAT {
+        return Err(format!("format {} is not known, only {FORMAT}", index.fmt));
+    }
+    let mut versions: Vec<_> = index.releases.iter().map(|release| &release.version).collect();
+    versions.dedup_by(|a, b| a.precedence(b).is_eq());
+    if versions.len() != index.releases.len()
+        || !versions.is_sorted_by(|a, b| a.precedence(b).is_gt())
+    {
+        return Err("releases are not in falling order of their versions".into());
+    }
+    Ok(index)
+}
+
+/// Returns a file's bytes if they are what the index says.
+pub(crate) fn read_listed(
+    files: &impl Files,
+    path: &str,
+    listed: &IndexArtifact,
+) -> Result<Vec<u8>, String> {
+    let bytes = files.read(path)?;
+    if bytes.len() != listed.size as usize {
+        return Err(format!("has {} bytes, {INDEX} says {}", bytes.len(), listed.size));
+    }
+    let found = sha256(&bytes);
+    if found != listed.sha256 {
+        return Err(format!("has SHA-256 {found}, {INDEX} says {}", listed.sha256));
+    }
+    Ok(bytes)
+}
+
+/// Finds descriptors and manifests that no channel has: devices that still
+/// read them are led astray.
+fn unlisted(index: &Index) -> Vec<Problem> {
+    let known: BTreeSet<&str> = index
+        .channels
+        .iter()
+        .flat_map(|channel| {
+            let descriptors = channel.targets.iter().map(|target| target.descriptor.as_str());
+            descriptors.chain([channel.manifest.as_str()])
+        })
+        .collect();
+    let of_channel = |path: &str| path.starts_with("ota/") || path.starts_with("manifests/");
+    let stray =
+        index.files.keys().filter(|path| of_channel(path) && !known.contains(path.as_str()));
+    stray
+        .map(|path| Problem { path: path.clone(), message: "belongs to no channel".into() })
+        .collect()
+}
+
+fn check_descriptor(
+    index: &Index,
+    channel: &IndexChannel,
+    served: &ServedTarget,
+    bytes: &[u8],
+) -> Result<(), String> {
+    let expect = |ok: bool, message: &str| if ok { Ok(()) } else { Err(message.to_owned()) };
+    let mut document = bytes.to_vec();
+    let descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
+    expect(descriptor.version == served.version, "version is not the one of the index")?;
+    let release = index.releases.iter().find(|r| r.version == served.version);
+    let release: &IndexRelease = release.ok_or("there is no such release")?;
+    expect(release.yanked.is_none(), "the release was yanked")?;
+    let target = release.targets.iter().find(|t| t.target == served.target);
+    let target = target.ok_or("the release has no such target")?;
+    let app = target.app.path.as_deref().unwrap_or_default();
+    expect(
+        descriptor.path.strip_prefix(index.base_url.as_str()) == Some(app),
+        "path is not that of the release's image on this site",
+    )?;
+    towline_descriptor::Url::parse(descriptor.path).map_err(|error| format!("path: {error}"))?;
+    expect(descriptor.size == Some(target.app.size), "size is not that of the image")?;
+    expect(descriptor.sha256 == Some(target.app.sha256), "sha256 is not that of the image")?;
+    let running = Running {
+        project: index.project.as_str(),
+        version: Version::parse("0.0.0-0").ok(),
+        chip: target.chip,
+        target: Some(served.target.as_str()),
+        channel: Some(channel.name.as_str()),
+        secure_version: 0,
+        slot_size: target.slot_size.unwrap_or(u32::MAX),
+    };
+    match decide(&running, &descriptor) {
+        Decision::Install(_) => Ok(()),
+        Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
+    }
+}
+
+/// What esp-web-tools reads of a manifest.
+#[derive(Deserialize)]
+struct Manifest {
+    version: String,
+    builds: Vec<ManifestBuild>,
+}
+
+#[derive(Deserialize)]
+struct ManifestBuild {
+    #[serde(rename = "chipFamily")]
+    chip_family: String,
+    parts: Vec<ManifestPart>,
+}
+
+#[derive(Deserialize)]
+struct ManifestPart {
+    path: String,
+    offset: u32,
+}
+
+fn check_manifest(index: &Index, channel: &IndexChannel, bytes: &[u8]) -> Result<(), String> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    let release = index.releases.iter().find(|r| r.version.as_str() == manifest.version);
+    let Some(release) = release else {
+        let is_empty = channel.targets.is_empty() && manifest.builds.is_empty();
+        return if is_empty { Ok(()) } else { Err("there is no release of its version".into()) };
+    };
+    for build in &manifest.builds {
+        let parts = |target: &crate::site::IndexTarget| {
+            let same = |part: &ManifestPart| {
+                target.parts.iter().any(|known| {
+                    known.offset == part.offset
+                        && known.file.path.as_deref() == part.path.strip_prefix("../")
+                })
+            };
+            target.chip_family == build.chip_family
+                && target.parts.len() == build.parts.len()
+                && build.parts.iter().all(same)
+        };
+        if !release.targets.iter().any(parts) {
+            let family = &build.chip_family;
+            return Err(format!(
+                "the parts for {family} are not those of release {}",
+                release.version
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,87 @@
+//! A site at a URL, fetched as devices fetch it.
+
+use super::Files;
+use embassy_futures::block_on;
+use std::path::Path;
+use towline::http::{self, HttpError};
+use towline_descriptor::{Url, UrlError};
+use towline_sim::{Net, NetError, Scheme};
+
+/// Files larger than any flash are not read.
+const MAX_FILE: u32 = 64 << 20;
+
+/// A site at a URL.
+pub struct Remote {
+    scheme: Scheme,
+    /// The URL with a slash at its end, as https whatever its scheme is.
+    base: String,
+    trust: Option<std::path::PathBuf>,
+}
+
+/// Why a URL cannot be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum RemoteError {
+    /// The URL is not one that devices could use.
+    #[error("{url}: {source}")]
+    Url {
+        /// The URL.
+        url: String,
+        /// What is wrong.
+        source: UrlError,
+    },
+    /// The certificates to trust cannot be read.
+    #[error(transparent)]
+    Net(#[from] NetError),
+}
+
+impl Remote {
+    /// Takes the site at `url`: https, or plain http on this machine. The
+    /// certificates in the PEM file `trust` are trusted beside the public
+    /// ones.
+    ///
+    /// # Errors
+    /// [`RemoteError`].
+    pub fn new(url: &str, trust: Option<&Path>) -> Result<Self, RemoteError> {
+        let (scheme, rest) = match url.strip_prefix("http://") {
+            Some(rest) => (Scheme::LoopbackHttp, format!("https://{rest}")),
+            None => (Scheme::Https, url.to_owned()),
+        };
+        let port = if scheme == Scheme::LoopbackHttp && !rest["https://".len()..].contains(':') {
+            ":80"
+        } else {
+            ""
+        };
+        let (authority, path) = match rest.get("https://".len()..).and_then(|r| r.find('/')) {
+            Some(slash) => rest.split_at("https://".len() + slash),
+            None => (rest.as_str(), "/"),
+        };
+        let slash = if path.ends_with('/') { "" } else { "/" };
+        let base = format!("{authority}{port}{path}{slash}");
+        Url::parse(&base).map_err(|source| RemoteError::Url { url: url.to_owned(), source })?;
+        Net::new(scheme, trust)?;
+        Ok(Self { scheme, base, trust: trust.map(Path::to_owned) })
+    }
+
+    async fn fetch(&self, path: &str) -> Result<Vec<u8>, String> {
+        let url = format!("{}{path}", self.base);
+        let url = Url::parse(&url).map_err(|error| error.to_string())?;
+        let mut net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
+        let mut head = [0; http::HEAD];
+        let text = |error: HttpError<NetError>| error.to_string();
+        let response = http::get(&mut net, url.host(), url.port(), url.path(), &mut head)
+            .await
+            .map_err(text)?;
+        if response.length() > MAX_FILE {
+            return Err(format!("{} bytes are more than any flash holds", response.length()));
+        }
+        let mut body = vec![0; response.length() as usize];
+        response.read_all(&mut body).await.map_err(text)?;
+        Ok(body)
+    }
+}
+
+impl Files for Remote {
+    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
+        block_on(self.fetch(path))
+    }
+}

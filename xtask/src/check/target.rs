@@ -1,0 +1,253 @@
+//! The images of one target of a release.
+
+use super::{Files, Problem, read_listed};
+use crate::{
+    release::Role,
+    site::{Index, IndexArtifact, IndexPart, IndexRelease, IndexTarget},
+};
+use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
+use std::ops::Range;
+use towline::image::{self, Head, Header, ImageError};
+
+/// Checks everything that is published for a target of a release.
+pub(super) fn check(
+    files: &impl Files,
+    index: &Index,
+    release: &IndexRelease,
+    target: &IndexTarget,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut report = |path: &str, message: String| {
+        problems.push(Problem { path: path.to_owned(), message });
+    };
+    let read = |file: &IndexArtifact| {
+        let path = file.path.clone().unwrap_or_default();
+        let bytes = read_listed(files, &path, file);
+        (path, bytes)
+    };
+
+    let (app_path, app) = read(&target.app);
+    let app = match app {
+        Ok(app) => app,
+        Err(message) => {
+            report(&app_path, message);
+            return problems;
+        }
+    };
+    for message in check_app(index, release, target, &app) {
+        report(&app_path, message);
+    }
+
+    let mut parts: Vec<(&IndexPart, String, Vec<u8>)> = Vec::new();
+    for part in &target.parts {
+        let (path, bytes) = read(&part.file);
+        match bytes {
+            Ok(bytes) => parts.push((part, path, bytes)),
+            Err(message) => report(&path, message),
+        }
+    }
+    if parts.len() < target.parts.len() {
+        return problems;
+    }
+    for (path, message) in check_parts(target, &parts) {
+        report(&path, message);
+    }
+    if let Some(factory) = &target.factory {
+        let (path, bytes) = read(factory);
+        match bytes {
+            Ok(bytes) if is_merged(&bytes, &parts) => {}
+            Ok(_) => report(&path, "is not its parts put together".into()),
+            Err(message) => report(&path, message),
+        }
+    }
+    problems
+}
+
+fn check_app(
+    index: &Index,
+    release: &IndexRelease,
+    target: &IndexTarget,
+    app: &[u8],
+) -> Vec<String> {
+    let mut messages = Vec::new();
+    if let Err(error) = image::check(app) {
+        messages.push(error.to_string());
+    }
+    let head = app.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse);
+    let head = match head {
+        Ok(head) => head,
+        Err(error) => {
+            messages.push(error.to_string());
+            return messages;
+        }
+    };
+    let mut expect = |ok: bool, message: String| {
+        if !ok {
+            messages.push(message);
+        }
+    };
+    let app_descriptor = &head.app;
+    expect(
+        head.header.chip_id == target.chip.id(),
+        format!("is for chip id {}, the target is an {}", head.header.chip_id, target.chip),
+    );
+    expect(
+        target.chip_family == target.chip.family(),
+        format!("the index calls an {} {}", target.chip, target.chip_family),
+    );
+    expect(
+        app_descriptor.project_name.as_str() == index.project.as_str(),
+        format!("is of project {}, the site is of {}", app_descriptor.project_name, index.project),
+    );
+    expect(
+        app_descriptor.version.as_str() == release.version.as_str(),
+        format!("has version {}, the release is {}", app_descriptor.version, release.version),
+    );
+    expect(
+        app_descriptor.secure_version == target.secure_version,
+        format!(
+            "has secure_version {}, the index says {}",
+            app_descriptor.secure_version, target.secure_version
+        ),
+    );
+    expect(
+        target.slot_size.is_none_or(|slot| app.len() <= slot as usize),
+        "does not fit the smallest slot".into(),
+    );
+    messages
+}
+
+/// Checks the parts of a first flash against each other and against the
+/// partition table among them.
+fn check_parts(
+    target: &IndexTarget,
+    parts: &[(&IndexPart, String, Vec<u8>)],
+) -> Vec<(String, String)> {
+    let mut messages = Vec::new();
+    let mut report = |path: &str, message: String| messages.push((path.to_owned(), message));
+    let by_role = |role: Role| parts.iter().find(|(part, ..)| part.role == role);
+
+    if parts.is_empty() {
+        return messages;
+    }
+    for role in [Role::Bootloader, Role::PartitionTable, Role::App] {
+        if by_role(role).is_none() {
+            report(target.target.as_str(), format!("has parts, but no {}", role.as_str()));
+        }
+    }
+    if let Some((part, path, bytes)) = by_role(Role::Bootloader) {
+        let expected = target.chip.bootloader_offset();
+        if part.offset != expected {
+            report(
+                path,
+                format!(
+                    "is at {:#x}, an {} looks for it at {expected:#x}",
+                    part.offset, target.chip
+                ),
+            );
+        }
+        let header = bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse);
+        match (image::check(bytes), header) {
+            (Err(error), _) | (_, Err(error)) => report(path, error.to_string()),
+            (_, Ok(header)) if header.chip_id != target.chip.id() => {
+                report(
+                    path,
+                    format!("is for chip id {}, the target is an {}", header.chip_id, target.chip),
+                );
+            }
+            _ => {}
+        }
+    }
+    if let Some((_, path, bytes)) = by_role(Role::Otadata)
+        && bytes.iter().any(|byte| *byte != 0xFF)
+    {
+        report(path, "is not blank: a first flash might boot another slot".into());
+    }
+    if let Some((part, path, _)) = by_role(Role::App)
+        && part.file != target.app
+    {
+        report(path, "is not the image that updates carry".into());
+    }
+    for (index, (part, path, bytes)) in parts.iter().enumerate() {
+        let range = range(part.offset, bytes.len());
+        for (other, other_path, other_bytes) in &parts[..index] {
+            if touches(&range, &self::range(other.offset, other_bytes.len())) {
+                report(path, format!("overlaps {other_path}"));
+            }
+        }
+    }
+    if let Some((_, path, bytes)) = by_role(Role::PartitionTable) {
+        match PartitionTable::try_from_bytes(bytes.clone()) {
+            Err(error) => report(path, error.to_string()),
+            Ok(table) => {
+                for (part, path, bytes) in parts {
+                    let range = range(part.offset, bytes.len());
+                    for message in check_place(part, &range, table.partitions(), target) {
+                        report(path, message);
+                    }
+                }
+            }
+        }
+    }
+    messages
+}
+
+/// Checks where a part lies among the partitions.
+fn check_place(
+    part: &IndexPart,
+    range: &Range<usize>,
+    partitions: &[Partition],
+    target: &IndexTarget,
+) -> Vec<String> {
+    let mut messages = Vec::new();
+    if range.end > target.flash_size as usize {
+        messages.push("does not fit the flash".to_owned());
+    }
+    let is_app = part.role == Role::App;
+    if is_app && !partitions.iter().any(|p| p.ty() == Type::App && p.offset() == part.offset) {
+        messages.push(format!("no app partition starts at {:#x}", part.offset));
+    }
+    for partition in partitions {
+        let has_partition = matches!(part.role, Role::App | Role::Otadata);
+        let own = has_partition && partition.offset() == part.offset;
+        let place = self::range(partition.offset(), partition.size() as usize);
+        if own && range.end > place.end {
+            messages.push(format!("does not fit partition {}", partition.name()));
+        } else if !own && touches(range, &place) {
+            let settings = partition.subtype() == SubType::Data(DataType::Nvs);
+            let what = if settings { ", which holds settings" } else { "" };
+            messages.push(format!("overlaps partition {}{what}", partition.name()));
+        }
+    }
+    if is_app {
+        let is_slot =
+            |p: &&Partition| p.ty() == Type::App && p.subtype().to_string().starts_with("ota_");
+        let smallest = partitions.iter().filter(is_slot).map(Partition::size).min();
+        if smallest.is_some() && smallest != target.slot_size {
+            messages.push("the index states another slot size than the partition table".to_owned());
+        }
+    }
+    messages
+}
+
+fn is_merged(factory: &[u8], parts: &[(&IndexPart, String, Vec<u8>)]) -> bool {
+    let mut at = 0;
+    for (part, _, bytes) in parts {
+        let offset = part.offset as usize;
+        let gap = factory.get(at..offset);
+        let body = factory.get(offset..offset + bytes.len());
+        if body != Some(bytes) || !gap.is_some_and(|gap| gap.iter().all(|byte| *byte == 0xFF)) {
+            return false;
+        }
+        at = offset + bytes.len();
+    }
+    at == factory.len()
+}
+
+fn range(offset: u32, len: usize) -> Range<usize> {
+    offset as usize..offset as usize + len
+}
+
+fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
+    a.start < b.end && b.start < a.end
+}

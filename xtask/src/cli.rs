@@ -1,0 +1,120 @@
+//! The command line.
+
+use crate::{
+    commands::{build, check, ci, completions, doctor, edit, plan, release, serve, sim, site},
+    ui::{Hinted, Ui},
+};
+use clap::{Args, Parser, Subcommand};
+use std::{path::PathBuf, process::ExitCode};
+
+/// Publishes ESP32 firmware as update channels on any static host.
+///
+/// The main job is `cargo xtask release`: it builds every target of
+/// towline.toml, records the release, and renders and checks the site that
+/// devices and people use. Start with `cargo xtask doctor` on a new machine
+/// and `cargo xtask plan` to see what would happen.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+pub struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command.
+#[derive(Args, Clone, Debug)]
+pub struct Global {
+    /// The project's towline.toml [default: the nearest above this folder].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub manifest: Option<PathBuf>,
+    /// Report no progress.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+}
+
+impl Global {
+    pub(crate) fn ui(&self) -> Ui {
+        Ui::new(self.quiet)
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Doctor(doctor::Args),
+    Plan(plan::Args),
+    Build(build::Args),
+    Release(release::Args),
+    Site(site::Args),
+    Promote(edit::Promote),
+    Pin(edit::Pin),
+    Follow(edit::Follow),
+    Yank(edit::Yank),
+    Check(check::Args),
+    Serve(serve::Args),
+    Sim(sim::Args),
+    Completions(completions::Args),
+    Ci(ci::Args),
+}
+
+/// Parses the command line and runs it. Exit code 0 means done, 1 failed,
+/// 2 wrong usage.
+pub fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a command.
+///
+/// # Errors
+/// Whatever went wrong, to be shown to a person.
+pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    let global = cli.global;
+    match cli.command {
+        Command::Doctor(args) => doctor::run(&global, &args),
+        Command::Plan(args) => plan::run(&global, &args),
+        Command::Build(args) => build::run(&global, &args),
+        Command::Release(args) => release::run(&global, &args),
+        Command::Site(args) => site::run(&global, &args),
+        Command::Promote(args) => edit::promote(&global, &args),
+        Command::Pin(args) => edit::pin(&global, &args),
+        Command::Follow(args) => edit::follow(&global, &args),
+        Command::Yank(args) => edit::yank(&global, &args),
+        Command::Check(args) => check::run(&global, &args),
+        Command::Serve(args) => serve::run(&global, &args),
+        Command::Sim(args) => sim::run(&global, &args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Ci(args) => ci::run(&global, &args),
+    }
+}
+
+fn report(error: &anyhow::Error) {
+    let mut shown = Vec::new();
+    for cause in error.chain() {
+        let text = cause.to_string();
+        // Many errors of libraries repeat the text of their source.
+        if !shown.iter().any(|earlier: &String| earlier.contains(&text)) {
+            shown.push(text);
+        }
+    }
+    eprintln!("error: {}", shown.join("\n  because: "));
+    if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
+        eprintln!("hint: {}", hinted.hint());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

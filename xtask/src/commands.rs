@@ -1,0 +1,39 @@
+//! The commands: one file each, with its arguments and what it does.
+
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod ci;
+pub(crate) mod completions;
+pub(crate) mod doctor;
+pub(crate) mod edit;
+pub(crate) mod plan;
+pub(crate) mod release;
+pub(crate) mod serve;
+pub(crate) mod sim;
+pub(crate) mod site;
+
+use crate::{config::Config, name::TargetName, ui::Hinted};
+use anyhow::Result;
+use serde::Serialize;
+
+/// Prints a result for machines.
+pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
+    println!("{}", serde_json::to_string(value)?);
+    Ok(())
+}
+
+/// Returns the targets that were asked for, or all.
+pub(crate) fn chosen_targets(config: &Config, asked: &[TargetName]) -> Result<Vec<TargetName>> {
+    let known: Vec<_> = config.targets.keys().cloned().collect();
+    if asked.is_empty() {
+        return Ok(known);
+    }
+    for target in asked {
+        if !known.contains(target) {
+            let names: Vec<_> = known.iter().map(TargetName::as_str).collect();
+            let message = format!("towline.toml has no target `{target}`");
+            return Err(Hinted::new(message, format!("it has {}", names.join(", "))).into());
+        }
+    }
+    Ok(known.into_iter().filter(|target| asked.contains(target)).collect())
+}

@@ -1,0 +1,142 @@
+//! `ci`: all checks of this repository.
+
+use super::doctor;
+use crate::{
+    cli::Global,
+    project::{Places, Project},
+    tools,
+    ui::{Ui, table},
+};
+use anyhow::{Result, bail};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+    time::{Duration, Instant},
+};
+
+/// Run all checks: format, lints, firmware, tests, docs, page and workflows.
+///
+/// Installs what they need first. This is what runs on every change of this
+/// repository.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Run these steps only.
+    #[arg(long, value_delimiter = ',', value_name = "STEPS")]
+    only: Vec<String>,
+    /// List the steps.
+    #[arg(long)]
+    list: bool,
+}
+
+/// One check: a command that a person can run too.
+struct Step {
+    name: &'static str,
+    command: Vec<String>,
+    dir: PathBuf,
+    env: Vec<(&'static str, PathBuf)>,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let ui = global.ui();
+    let places = Places { store: None, site_dir: None };
+    let project = Project::open(global.manifest.as_deref(), &places)?;
+    let root = project.config.root.canonicalize()?;
+    let mut steps = steps(&root);
+    if args.list {
+        for step in &steps {
+            println!("{:16} {}", step.name, step.command.join(" "));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(unknown) =
+        args.only.iter().find(|name| !steps.iter().any(|step| step.name == **name))
+    {
+        bail!("there is no step `{unknown}`; `cargo xtask ci --list` lists them");
+    }
+    steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
+
+    let look = || [tools::for_release(&project.config), tools::for_tests(&root)].concat();
+    doctor::fix(&look(), ui)?;
+    let missing: Vec<_> = look().into_iter().filter(|finding| !finding.ok).collect();
+    if !missing.is_empty() {
+        let lines = missing.iter().map(|finding| format!("  {}: {}", finding.what, finding.detail));
+        bail!("missing, and not to be skipped:\n{}", lines.collect::<Vec<_>>().join("\n"));
+    }
+
+    let mut rows = vec![["STEP", "RESULT", "TIME"].map(String::from)];
+    let mut failed = 0;
+    for step in &steps {
+        let (passed, time) = run_step(step, ui)?;
+        failed += usize::from(!passed);
+        let result = if passed { "passed" } else { "FAILED" };
+        rows.push([step.name.into(), result.into(), format!("{:.1} s", time.as_secs_f64())]);
+    }
+    println!("\n{}\n{} passed, {failed} failed", table(&rows), steps.len() - failed);
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
+    ui.say(format_args!("\n== {}: {}", step.name, step.command.join(" ")));
+    let start = Instant::now();
+    let status = Command::new(&step.command[0])
+        .args(&step.command[1..])
+        .current_dir(&step.dir)
+        .envs(step.env.iter().map(|(key, value)| (key, value)))
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .status()?;
+    Ok((status.success(), start.elapsed()))
+}
+
+fn steps(root: &Path) -> Vec<Step> {
+    let esp = root.join("firmware/esp");
+    let site = root.join("site");
+    let oracles = tools::oracles_dir(root).join("bin");
+    let workflows = root.join(".github/workflows");
+    let step = |name, command: &str, dir: &Path, env: &[(&'static str, &Path)]| Step {
+        name,
+        command: command.split(' ').map(str::to_owned).collect(),
+        dir: dir.to_owned(),
+        env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
+    };
+    let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
+    let oracle = |name: &str| oracles.join(name).display().to_string();
+    let xtask = "cargo xtask";
+    let store = root.join("target/ci/store");
+    let published = root.join("target/ci/site");
+    let clippy = |chip: &str, triple: &str| {
+        format!("cargo clippy --locked --release --features {chip} --target {triple} -- -Dwarnings")
+    };
+    vec![
+        step("format", "cargo fmt --all --check", root, &[]),
+        step("format-firmware", "cargo fmt --check", &esp, &[]),
+        step(
+            "clippy",
+            "cargo clippy --locked --workspace --all-targets --all-features -- -Dwarnings",
+            root,
+            &[],
+        ),
+        step("clippy-esp32c3", &clippy("esp32c3", "riscv32imc-unknown-none-elf"), &esp, &[]),
+        step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[]),
+        step(
+            "release",
+            &format!(
+                "{xtask} release --store {} --site-dir {}",
+                store.display(),
+                published.display()
+            ),
+            root,
+            &[],
+        ),
+        step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
+        step("test", "cargo test --locked --workspace --all-features", root, &[]),
+        step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
+        step("page", "npm test", &site, &[("SITE_DIR", &published)]),
+        step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[]),
+        step(
+            "zizmor",
+            &format!("{} --offline {}", oracle("zizmor"), workflows.display()),
+            root,
+            &[],
+        ),
+    ]
+}

@@ -1,0 +1,100 @@
+//! `plan`: what a release would do.
+
+use super::{chosen_targets, print_json};
+use crate::{
+    build,
+    cli::Global,
+    name::TargetName,
+    plan::{Plan, plan},
+    project::{Places, Project},
+    toolchain,
+    ui::table,
+};
+use anyhow::Result;
+use std::process::ExitCode;
+use towline_descriptor::Version;
+
+/// Show what a release would do, without doing it.
+///
+/// Lists what would be built and with which command, what would have to be
+/// installed first, and what each channel would serve afterwards. The version
+/// is read from the cargo packages and prebuilt images; a target that is built
+/// by another command says it only once it is built.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Plan these targets only.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub(crate) targets: Vec<TargetName>,
+    /// Version to plan for, where the images do not say it yet.
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) version: Option<Version>,
+    #[command(flatten)]
+    pub(crate) places: Places,
+    /// Print the plan as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    show(&make(&project, &args.targets, args.version.clone())?, args.json)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Makes the plan for these targets of a project.
+pub(crate) fn make(
+    project: &Project,
+    targets: &[TargetName],
+    version: Option<Version>,
+) -> Result<Plan> {
+    let config = &project.config;
+    let targets = chosen_targets(config, targets)?;
+    let version = version
+        .or_else(|| targets.iter().find_map(|t| build::expected_version(&config.targets[t])));
+    let releases = project.releases()?;
+    let has = |triple: &str| toolchain::has_target(triple, &config.root);
+    let mut plan = plan(config, &project.channels()?, &releases, &targets, version, has);
+    plan.store.clone_from(&project.store_dir);
+    plan.site_dir.clone_from(&project.site_dir);
+    Ok(plan)
+}
+
+/// Prints a plan.
+pub(crate) fn show(plan: &Plan, json: bool) -> Result<()> {
+    if json {
+        return print_json(plan);
+    }
+    let text = |version: &Option<Version>| version.as_ref().map_or("-".into(), ToString::to_string);
+    println!(
+        "{} {}",
+        plan.project,
+        plan.version.as_ref().map_or("(version as built)".into(), ToString::to_string)
+    );
+    println!("newest release so far: {}\n", text(&plan.newest));
+    let mut rows = vec![["TARGET", "CHIP", "BUILD", "NEEDS"].map(String::from)];
+    for target in &plan.targets {
+        let build = match &target.command {
+            Some(command) => format!("{} (in {})", command.join(" "), target.from.display()),
+            None => format!("prebuilt {}", target.from.display()),
+        };
+        let needs = target.needs.clone().unwrap_or_else(|| "-".into());
+        rows.push([target.name.to_string(), target.chip.to_string(), build, needs]);
+    }
+    println!("{}\n", table(&rows));
+    let mut rows = vec![["CHANNEL", "RULE", "NOW", "THEN"].map(String::from)];
+    for channel in &plan.channels {
+        rows.push([
+            channel.name.clone(),
+            channel.rule.clone(),
+            text(&channel.now),
+            text(&channel.then),
+        ]);
+    }
+    println!("{}\n", table(&rows));
+    if !plan.missing.is_empty() {
+        let names: Vec<_> = plan.missing.iter().map(TargetName::as_str).collect();
+        println!("missing, and to be named with --drop-target: {}\n", names.join(", "));
+    }
+    println!("store {}\nsite  {}", plan.store.display(), plan.site_dir.display());
+    Ok(())
+}

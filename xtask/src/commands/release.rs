@@ -1,0 +1,176 @@
+//! `release`: the main job.
+
+use super::{build::build_images, chosen_targets, plan, print_json, site};
+use crate::{
+    cli::Global,
+    name::TargetName,
+    project::{Places, Project},
+    publish::{Draft, TargetFacts},
+    release::{Admission, Record},
+    site::size_text,
+    source::Source,
+    store::Store,
+    ui::{Hinted, table},
+};
+use anyhow::{Context, Result};
+use indexmap::IndexMap;
+use std::{path::PathBuf, process::ExitCode};
+use towline_descriptor::Version;
+
+/// Build a release of every target and publish it to the site.
+///
+/// Builds the firmware, makes and verifies the images, records the release in
+/// the store, lets the channels of channels.toml choose what they serve, and
+/// renders the site. The new site is checked as its clients will use it and
+/// then takes the place of the old one at once.
+///
+/// A release is immutable: the same version with other bytes is an error. A
+/// run that was killed is completed by running it again.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Version of the release; must be the one that the images carry.
+    #[arg(long, value_name = "VERSION")]
+    version: Option<Version>,
+    /// Release these targets only.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    targets: Vec<TargetName>,
+    /// Leave out targets that the previous release had; their devices stay on
+    /// it.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    drop_target: Vec<TargetName>,
+    /// File with release notes, plain text.
+    #[arg(long, value_name = "FILE")]
+    notes: Option<PathBuf>,
+    #[command(flatten)]
+    places: Places,
+    /// Show the plan and do nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print the record, or with --dry-run the plan, as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let ui = global.ui();
+    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    let config = &project.config;
+    let mut targets = chosen_targets(config, &args.targets)?;
+    targets.retain(|target| !args.drop_target.contains(target));
+    // Faults of the state files show before the long work begins.
+    let channels = project.channels()?;
+    let notes = args.notes.as_deref().map(read_notes).transpose()?;
+    if args.dry_run {
+        plan::show(&plan::make(&project, &targets, args.version.clone())?, args.json)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    project.releases()?;
+    let source = Source::of(&config.root);
+    let images = build_images(&project, &targets, &source, ui)?;
+    let facts = |name: &TargetName| {
+        let target = &config.targets[name];
+        TargetFacts { chip: target.chip, flash_size: target.flash_size.size() }
+    };
+    let images: IndexMap<_, _> = images
+        .into_iter()
+        .map(|(name, images)| {
+            let facts = facts(&name);
+            (name, (images, facts))
+        })
+        .collect();
+    let draft = Draft::new(&config.project, &source, notes, args.version.as_ref(), images)
+        .map_err(|error| match error {
+            crate::publish::DraftError::Asked { .. } => anyhow::Error::from(Hinted::new(
+                error.to_string(),
+                "set the version where the firmware has it, such as its Cargo.toml, or leave out --version",
+            )),
+            error => error.into(),
+        })?;
+
+    let store = project.store();
+    let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
+    let existing = store.records()?;
+    let admission = draft.keep(&store, &existing, &args.drop_target).map_err(with_hint)?;
+    let releases = store.records()?;
+    ui.say("rendering and checking the site");
+    site::write(&project, &releases)?;
+    drop(lock);
+
+    let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
+    if args.json {
+        print_json(record)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{}", summary(record, &project, &channels, &releases));
+    if admission == Admission::Known {
+        ui.say(format_args!(
+            "\nrelease {} was recorded already, with the same bytes",
+            record.version
+        ));
+    } else if record.dirty {
+        ui.say("\nnote: the work tree has changes that are not committed");
+    }
+    ui.say("\nnote: the project has no keys, so its descriptors are not signed: devices trust the host");
+    ui.say(format_args!(
+        "next: try the page with `cargo xtask serve`, then publish {} as {}",
+        project.site_dir.display(),
+        config.base_url,
+    ));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {
+    use crate::{publish::KeepError::Rule, release::RuleError};
+    let hint = match &error {
+        Rule(RuleError::OtherBytes { .. } | RuleError::EqualPrecedence { .. }) => {
+            "a release is immutable: raise the version of the firmware"
+        }
+        Rule(RuleError::MissingTargets { .. }) => {
+            "build them too, or name those that end with --drop-target; their devices stay on the last release"
+        }
+        _ => return error.into(),
+    };
+    Hinted::new(error.to_string(), hint).into()
+}
+
+/// Reads release notes. Control characters have no place in plain text, and
+/// some readers end at a NUL.
+fn read_notes(path: &std::path::Path) -> Result<String> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("notes {}", path.display()))?;
+    let text = text.replace("\r\n", "\n");
+    match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        Some(c) => {
+            anyhow::bail!("notes {}: control character {c:?}; notes are plain text", path.display())
+        }
+        None => Ok(text.trim().to_owned()),
+    }
+}
+
+/// Lists what was released and which channels serve it.
+fn summary(
+    record: &Record,
+    project: &Project,
+    channels: &crate::channel::Channels,
+    releases: &[Record],
+) -> String {
+    let head = ["TARGET", "VERSION", "SIZE", "SLOT", "SHA-256", "CHANNELS"];
+    let mut rows = vec![head.map(String::from)];
+    for (name, target) in &record.targets {
+        let full = target.slot_size.map(|slot| u64::from(target.app.size) * 100 / u64::from(slot));
+        let serving = project.config.channels.keys().filter(|channel| {
+            let served = channels.serves(channel, name, releases);
+            served.is_some_and(|served| served.version == record.version)
+        });
+        let serving: Vec<_> = serving.map(ToString::to_string).collect();
+        rows.push([
+            name.to_string(),
+            record.version.to_string(),
+            size_text(target.app.size.into()),
+            full.map_or("-".into(), |percent| format!("{percent} %")),
+            target.app.sha256.to_string()[..16].to_owned(),
+            if serving.is_empty() { "-".into() } else { serving.join(", ") },
+        ]);
+    }
+    table(&rows)
+}

@@ -1,0 +1,41 @@
+//! `site`: the site from records alone.
+
+use crate::{
+    cli::Global,
+    disk::Disk,
+    project::{Places, Project},
+    site::render,
+    ui::Hinted,
+};
+use anyhow::Result;
+use std::process::ExitCode;
+
+/// Render the site from the release records, without building anything.
+///
+/// Run it after channels.toml has changed. The same records, configuration and
+/// channels give the same bytes on any machine. The new site is checked before
+/// it takes the place of the old one.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    places: Places,
+}
+
+pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    let releases = project.releases()?;
+    if releases.is_empty() {
+        let message = format!("no release in {}", project.store_dir.display());
+        return Err(Hinted::new(message, "make one with `cargo xtask release`").into());
+    }
+    write(&project, &releases)?;
+    println!("{}", project.site_dir.display());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Renders, writes and checks the site of a project.
+pub(crate) fn write(project: &Project, releases: &[crate::release::Record]) -> Result<()> {
+    let site = render(&project.config, &project.channels()?, releases)?;
+    site.write(&project.store(), &project.site_dir, &Disk::default())?;
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Writing files so that nothing is ever seen half-written.
+//!
+//! Every file is written under a temporary name and renamed; every folder is
+//! staged beside its place and exchanged. A run that is killed leaves at most
+//! temporary names, which the next run removes.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// What temporary names start with.
+const TEMPORARY: &str = ".towline-";
+
+/// Where changes to files go. The operations are the steps at which a run can
+/// be cut short.
+#[derive(Clone, Debug, Default)]
+pub struct Disk {
+    /// Steps left before every further one fails: stands in for a kill.
+    #[cfg(test)]
+    steps: Option<std::sync::Arc<AtomicU64>>,
+}
+
+/// Numbers the temporary names of this process.
+static COUNTER: AtomicU64 = AtomicU64::new(0);
+
+impl Disk {
+    /// Makes a disk whose steps fail from the `steps`-th on, as they do for a
+    /// process that was killed.
+    #[cfg(test)]
+    pub(crate) fn killed_after(steps: u64) -> Self {
+        Self { steps: Some(AtomicU64::new(steps).into()) }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "counts in tests"))]
+    fn step(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if let Some(steps) = &self.steps {
+            let left = steps.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+            left.map_err(|_| io::Error::other("killed"))?;
+        }
+        Ok(())
+    }
+
+    /// Creates a folder and those above it.
+    ///
+    /// # Errors
+    /// Naming the folder.
+    pub fn create_dir(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::create_dir_all(path).map_err(|error| named(path, &error))
+    }
+
+    /// Writes a file, in place of one that may be there.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        let temporary = temporary_beside(path);
+        let write = || {
+            self.step()?;
+            let mut file = fs::File::create_new(&temporary)?;
+            let (first, second) = bytes.split_at(bytes.len() / 2);
+            file.write_all(first)?;
+            self.step()?;
+            file.write_all(second)?;
+            self.step()?;
+            fs::rename(&temporary, path)
+        };
+        write().map_err(|error| named(path, &error))
+    }
+
+    /// Writes a file of a folder that is being staged: under its final name,
+    /// for the folder's own is temporary.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn stage(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.step()?;
+        fs::write(path, bytes).map_err(|error| named(path, &error))
+    }
+
+    /// Puts the folder `staged` in the place of `folder`, at once where the
+    /// system can, and removes what was there.
+    ///
+    /// # Errors
+    /// Naming the folder.
+    pub fn swap_dir(&self, staged: &Path, folder: &Path) -> io::Result<()> {
+        let swap = || {
+            self.step()?;
+            match fs::rename(staged, folder) {
+                Err(_) if folder.exists() => exchange(staged, folder)?,
+                result => return result,
+            }
+            self.step()?;
+            fs::remove_dir_all(staged)
+        };
+        swap().map_err(|error| named(folder, &error))
+    }
+
+    /// Removes what runs that were killed left in `folder`.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a leftover not be removed.
+    pub fn clean(&self, folder: &Path) -> io::Result<()> {
+        for entry in folder.read_dir().map_err(|error| named(folder, &error))? {
+            let path = entry?.path();
+            if !path.file_name().and_then(OsStr::to_str).is_some_and(|n| n.starts_with(TEMPORARY)) {
+                continue;
+            }
+            self.step()?;
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) }
+                .map_err(|error| named(&path, &error))?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a temporary name in the folder of `path`.
+pub fn temporary_beside(path: &Path) -> PathBuf {
+    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+    path.with_file_name(format!("{TEMPORARY}{}-{number}", std::process::id()))
+}
+
+#[cfg(target_os = "linux")]
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE) {
+        // File systems without exchange: a moment without the folder.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => move_through(a, b),
+        result => Ok(result?),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(a: &Path, b: &Path) -> io::Result<()> {
+    move_through(a, b)
+}
+
+fn move_through(a: &Path, b: &Path) -> io::Result<()> {
+    let aside = temporary_beside(b);
+    fs::rename(b, &aside)?;
+    fs::rename(a, b)?;
+    fs::rename(&aside, a)
+}
+
+fn named(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_killed_write_leaves_the_old_file_or_the_new() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        fs::write(&path, "old").unwrap();
+        for steps in 0.. {
+            let result = Disk::killed_after(steps).write(&path, b"newer");
+            let content = fs::read_to_string(&path).unwrap();
+            if result.is_ok() {
+                assert_eq!((content.as_str(), steps), ("newer", 3));
+                break;
+            }
+            assert_eq!(content, "old");
+        }
+        Disk::default().clean(dir.path()).unwrap();
+        assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_exchanged_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let (staged, folder) = (temporary_beside(&dir.path().join("x")), dir.path().join("site"));
+        for content in ["first", "second"] {
+            fs::create_dir(&staged).unwrap();
+            fs::write(staged.join("a"), content).unwrap();
+            Disk::default().swap_dir(&staged, &folder).unwrap();
+            assert_eq!(fs::read_to_string(folder.join("a")).unwrap(), content);
+            assert!(!staged.exists());
+        }
+    }
+}

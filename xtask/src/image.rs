@@ -1,0 +1,398 @@
+//! From what a build leaves to the bytes that are published.
+//!
+//! ```text
+//! ELF --espflash--> app image --verify--> parts (bootloader, partition table, app) --> factory image
+//! .bin -----------------^
+//! ```
+
+use crate::{config::Target, name::ProjectName, release::Role};
+use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
+use espflash::{
+    flasher::{FlashData, FlashSettings},
+    image_format::{
+        Metadata,
+        idf::{IdfBootloaderFormat, check_idf_bootloader},
+    },
+    target::Chip as EspflashChip,
+};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+use towline::image::{self, Head, ImageError};
+use towline_descriptor::{Chip, InvalidVersion, Version};
+
+/// What a target publishes.
+#[derive(Clone, Debug)]
+pub struct Images {
+    /// What the app image says of itself.
+    pub head: Head,
+    /// Version of the app image.
+    pub version: Version,
+    /// The app image.
+    pub app: Vec<u8>,
+    /// The parts of a first flash in the order of their offsets; empty without
+    /// a partition table.
+    pub parts: Vec<ImagePart>,
+    /// Size of the smallest app slot in bytes.
+    pub slot_size: Option<u32>,
+}
+
+/// A part of a first flash.
+#[derive(Clone, Debug)]
+pub struct ImagePart {
+    /// What it is.
+    pub role: Role,
+    /// Where it goes in flash, in bytes.
+    pub offset: u32,
+    /// The bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a build cannot be published.
+#[derive(Debug, thiserror::Error)]
+pub enum ImagesError {
+    /// A file could not be read.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: io::Error,
+    },
+    /// The ELF file is not one of an ESP application.
+    #[error("{path}: {reason}")]
+    Elf {
+        /// The file.
+        path: PathBuf,
+        /// What espflash says.
+        reason: String,
+    },
+    /// The app image is not sound.
+    #[error("{path}: {source}")]
+    App {
+        /// The file that it comes from.
+        path: PathBuf,
+        /// What is wrong.
+        source: ImageError,
+    },
+    /// The image is of another project.
+    #[error(
+        "{path}: the image is of project `{found}`, towline.toml says `{expected}`; change one of them"
+    )]
+    Project {
+        /// The file.
+        path: PathBuf,
+        /// What the image says.
+        found: String,
+        /// What is configured.
+        expected: ProjectName,
+    },
+    /// The image is for another chip.
+    #[error("{path}: the image is for chip id {found}, the target is an {expected} (id {})", expected.id())]
+    Chip {
+        /// The file.
+        path: PathBuf,
+        /// What the image says.
+        found: u16,
+        /// What is configured.
+        expected: Chip,
+    },
+    /// The image's version is none.
+    #[error("{path}: the image has version `{found}`: {source}")]
+    Version {
+        /// The file.
+        path: PathBuf,
+        /// What the image says.
+        found: String,
+        /// What is wrong.
+        source: InvalidVersion,
+    },
+    /// The partition table is not sound or has no app slot.
+    #[error("{path}: {reason}")]
+    PartitionTable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The bootloader is not sound, or there is none.
+    #[error("bootloader of {chip}: {reason}")]
+    Bootloader {
+        /// The chip.
+        chip: Chip,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The app image is larger than the smallest slot.
+    #[error("the app image of {size} bytes does not fit the smallest slot of {slot} bytes")]
+    TooLarge {
+        /// Size of the image.
+        size: usize,
+        /// Size of the slot.
+        slot: u32,
+    },
+    /// Two parts would be written to the same place, or one over other data.
+    #[error("the {part} at {from:#x} to {to:#x} overlaps {with}")]
+    Overlap {
+        /// The part.
+        part: &'static str,
+        /// Its first byte.
+        from: u32,
+        /// The byte after its last.
+        to: u32,
+        /// What it overlaps.
+        with: String,
+    },
+}
+
+/// An ELF32 header and nothing else. espflash hands out the bundled bootloader
+/// only together with an ELF file.
+const EMPTY_ELF: [u8; 52] = {
+    let mut elf = [0; 52];
+    elf[0] = 0x7F;
+    elf[1] = b'E';
+    elf[2] = b'L';
+    elf[3] = b'F';
+    (elf[4], elf[5], elf[6]) = (1, 1, 1);
+    (elf[16], elf[18], elf[20]) = (2, 243, 1);
+    (elf[40], elf[42], elf[46]) = (52, 32, 40);
+    elf
+};
+
+/// Makes and verifies the images of a target from the ELF file or app image at
+/// `output`.
+///
+/// # Errors
+/// [`ImagesError`]; nothing is returned that could not be flashed and run.
+pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Images, ImagesError> {
+    let input = read(output)?;
+    let table = target.partition_table.as_deref().map(|path| Table::read(path)).transpose()?;
+    let is_elf = input.starts_with(b"\x7FELF");
+
+    let bundled = match (&table, is_elf) {
+        (None, false) => None,
+        _ => Some(bundle(
+            if is_elf { &input } else { &EMPTY_ELF },
+            is_elf,
+            target,
+            table.as_ref(),
+            output,
+        )?),
+    };
+    let app = match (&bundled, is_elf) {
+        (Some((_, app)), true) => app.clone(),
+        _ => input,
+    };
+    let bootloader = bundled.map(|(bootloader, _)| bootloader);
+
+    let fault = |source| ImagesError::App { path: output.to_owned(), source };
+    image::check(&app).map_err(fault)?;
+    let head =
+        app.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse).map_err(fault)?;
+    if head.app.project_name.as_str() != project.as_str() {
+        let found = head.app.project_name.as_str().to_owned();
+        return Err(ImagesError::Project {
+            path: output.to_owned(),
+            found,
+            expected: project.clone(),
+        });
+    }
+    if head.header.chip_id != target.chip.id() {
+        let found = head.header.chip_id;
+        return Err(ImagesError::Chip { path: output.to_owned(), found, expected: target.chip });
+    }
+    let found = head.app.version.as_str();
+    let version = Version::parse(found).map_err(|source| ImagesError::Version {
+        path: output.to_owned(),
+        found: found.to_owned(),
+        source,
+    })?;
+
+    let mut parts = Vec::new();
+    let mut slot_size = None;
+    if let (Some(table), Some(bootloader)) = (&table, bootloader) {
+        let slot = table.smallest_slot;
+        slot_size = Some(slot);
+        if app.len() > slot as usize {
+            return Err(ImagesError::TooLarge { size: app.len(), slot });
+        }
+        check_bootloader(&bootloader, target.chip)?;
+        let part = |role, offset, bytes| ImagePart { role, offset, bytes };
+        parts = vec![
+            part(Role::Bootloader, target.chip.bootloader_offset(), bootloader),
+            part(Role::PartitionTable, target.partition_table_offset, table.binary.clone()),
+            part(Role::App, table.app_offset, app.clone()),
+        ];
+        if let Some(otadata) = &table.otadata {
+            let blank = vec![0xFF; otadata.size() as usize];
+            parts.push(part(Role::Otadata, otadata.offset(), blank));
+        }
+        parts.sort_by_key(|part| part.offset);
+        check_places(&parts, table)?;
+    }
+    Ok(Images { head, version, app, parts, slot_size })
+}
+
+impl Images {
+    /// Returns all parts in one file that starts at flash offset 0, the gaps
+    /// filled as erased flash is; `None` without parts.
+    pub fn factory(&self) -> Option<Vec<u8>> {
+        let last = self.parts.last()?;
+        let mut factory = vec![0xFF; last.offset as usize + last.bytes.len()];
+        for part in &self.parts {
+            factory[part.offset as usize..][..part.bytes.len()].copy_from_slice(&part.bytes);
+        }
+        Some(factory)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, ImagesError> {
+    std::fs::read(path).map_err(|source| ImagesError::Io { path: path.to_owned(), source })
+}
+
+/// Lets espflash make the bootloader with the flash settings of the target,
+/// and the app image if there is an ELF file.
+fn bundle(
+    elf: &[u8],
+    is_app: bool,
+    target: &Target,
+    table: Option<&Table>,
+    output: &Path,
+) -> Result<(Vec<u8>, Vec<u8>), ImagesError> {
+    let no_bootloader = |reason: String| ImagesError::Bootloader { chip: target.chip, reason };
+    let chip = espflash_chip(target.chip)
+        .ok_or_else(|| no_bootloader("espflash does not know this chip yet".into()))?;
+    let elf_fault = |reason: String| ImagesError::Elf { path: output.to_owned(), reason };
+    if is_app {
+        check_idf_bootloader(&elf.to_vec()).map_err(|error| elf_fault(error.to_string()))?;
+        // espflash writes the chip that it is told into the image; the ELF
+        // file knows better.
+        let metadata = Metadata::from_bytes(Some(elf));
+        if let Some(built_for) = metadata.chip_name()
+            && built_for != target.chip.name()
+        {
+            return Err(elf_fault(format!(
+                "built for {built_for}, the target is an {}",
+                target.chip
+            )));
+        }
+    }
+    let settings =
+        FlashSettings::new(target.flash_mode, Some(target.flash_size), target.flash_freq);
+    let data = FlashData::new(settings, 0, None, chip, chip.default_xtal_frequency());
+    let format = IdfBootloaderFormat::new(
+        elf,
+        &data,
+        table.map(|table| table.path.as_path()),
+        target.bootloader.as_deref(),
+        Some(target.partition_table_offset),
+        table.map(|table| table.app_label.as_str()),
+    )
+    .map_err(|error| {
+        if is_app { elf_fault(error.to_string()) } else { no_bootloader(error.to_string()) }
+    })?;
+    let mut segments = format.flash_segments().map(|segment| segment.data.into_owned());
+    let bootloader = segments.next().unwrap_or_default();
+    let app = segments.nth(1).unwrap_or_default();
+    Ok((bootloader, app))
+}
+
+/// Returns espflash's name of a chip, if it knows the chip.
+pub fn espflash_chip(chip: Chip) -> Option<EspflashChip> {
+    serde_json::from_value(chip.name().into()).ok()
+}
+
+fn check_bootloader(bootloader: &[u8], chip: Chip) -> Result<(), ImagesError> {
+    let fault = |reason: String| Err(ImagesError::Bootloader { chip, reason });
+    if let Err(error) = image::check(bootloader) {
+        return fault(error.to_string());
+    }
+    let header = bootloader.first_chunk().map(image::Header::parse);
+    match header {
+        Some(Ok(header)) if header.chip_id == chip.id() => Ok(()),
+        _ => fault("it is for another chip".into()),
+    }
+}
+
+/// The partition table of a target.
+struct Table {
+    path: PathBuf,
+    binary: Vec<u8>,
+    partitions: PartitionTable,
+    smallest_slot: u32,
+    /// Where the app of a first flash goes.
+    app_offset: u32,
+    app_label: String,
+    otadata: Option<Partition>,
+}
+
+impl Table {
+    fn read(path: &Path) -> Result<Self, ImagesError> {
+        let fault = |reason: String| ImagesError::PartitionTable { path: path.to_owned(), reason };
+        let partitions =
+            PartitionTable::try_from(read(path)?).map_err(|error| fault(error.to_string()))?;
+        let binary = partitions.to_bin().map_err(|error| fault(error.to_string()))?;
+        let apps = || partitions.partitions().iter().filter(|p| p.ty() == Type::App);
+        let is_ota = |label: &str| label.starts_with("ota_");
+        let subtype = |p: &Partition| p.subtype().to_string();
+        let slots = apps().filter(|p| is_ota(&subtype(p)));
+        let smallest_slot = slots
+            .map(Partition::size)
+            .min()
+            .or_else(|| apps().map(Partition::size).min())
+            .ok_or_else(|| fault("it has no app partition".into()))?;
+        // A first flash goes where the bootloader looks on blank otadata.
+        let first = apps()
+            .find(|p| subtype(p) == "factory")
+            .or_else(|| apps().find(|p| subtype(p) == "ota_0"))
+            .or_else(|| apps().next())
+            .ok_or_else(|| fault("it has no app partition".into()))?;
+        Ok(Self {
+            path: path.to_owned(),
+            binary,
+            smallest_slot,
+            app_offset: first.offset(),
+            app_label: first.name(),
+            otadata: partitions.find_by_subtype(Type::Data, SubType::Data(DataType::Ota)).cloned(),
+            partitions,
+        })
+    }
+}
+
+/// Checks that no part overlaps another, nor settings, nor another partition.
+fn check_places(parts: &[ImagePart], table: &Table) -> Result<(), ImagesError> {
+    for (index, part) in parts.iter().enumerate() {
+        let range = range_of(part);
+        let overlap = |with: String| {
+            Err(ImagesError::Overlap {
+                part: part.role.as_str(),
+                from: range.start,
+                to: range.end,
+                with,
+            })
+        };
+        if let Some(other) = parts[..index].iter().find(|other| touches(&range_of(other), &range)) {
+            return overlap(format!("the {}", other.role.as_str()));
+        }
+        for partition in table.partitions.partitions() {
+            let has_partition = matches!(part.role, Role::App | Role::Otadata);
+            let own = has_partition && partition.offset() == part.offset;
+            let place = partition.offset()..partition.offset() + partition.size();
+            if !own && touches(&place, &range) {
+                let settings = partition.subtype() == SubType::Data(DataType::Nvs);
+                let what = if settings { ", which holds settings" } else { "" };
+                return overlap(format!("partition {}{what}", partition.name()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn range_of(part: &ImagePart) -> std::ops::Range<u32> {
+    part.offset..part.offset + u32::try_from(part.bytes.len()).unwrap_or(u32::MAX - part.offset)
+}
+
+fn touches(a: &std::ops::Range<u32>, b: &std::ops::Range<u32>) -> bool {
+    a.start < b.end && b.start < a.end
+}

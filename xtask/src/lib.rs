@@ -1,0 +1,35 @@
+//! Towline's publisher: builds ESP32 firmware, records releases, renders the
+//! site with its channels and its page, and checks it as its clients will use
+//! it.
+//!
+//! ```text
+//! towline.toml -> plan -> build -> image -> record -> channel -> site (staged) -> check -> swap
+//!   config        plan    build    image    release   channel    site             check    disk
+//!                                              |                  ^
+//!                                              +----- store ------+
+//! ```
+//!
+//! What is decided is decided in pure functions ([`plan`], [`release::admit`],
+//! [`channel::Channels::serves`], [`site::render`]); commands act at the edge.
+//! The binary is thin: a project's own xtask can call [`cli::run`].
+
+pub mod build;
+pub mod channel;
+pub mod check;
+pub mod cli;
+mod commands;
+pub mod config;
+pub mod disk;
+pub mod image;
+pub mod name;
+pub mod plan;
+pub mod project;
+pub mod publish;
+pub mod release;
+pub mod serve;
+pub mod site;
+pub mod source;
+pub mod store;
+pub mod toolchain;
+pub mod tools;
+pub mod ui;

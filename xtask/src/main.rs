@@ -1,0 +1,5 @@
+//! The `cargo xtask` binary.
+
+fn main() -> std::process::ExitCode {
+    xtask::cli::main()
+}

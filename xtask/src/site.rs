@@ -1,0 +1,292 @@
+//! The site as a pure function of configuration, channels and records.
+//!
+//! ```text
+//! index.html, assets/                        the page
+//! ota/<channel>/<target>.json                descriptor, read by devices
+//! firmware/<project>/<version>/...           immutable artifacts, hash in each name
+//! manifests/<channel>.json                   for esp-web-tools
+//! releases.json                              index of everything
+//! ```
+//!
+//! The same inputs give the same bytes on any machine: nothing here reads a
+//! clock, a disk or the network. [`Site::write`] is the edge that does.
+
+mod index;
+mod page;
+
+pub use index::{
+    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexRelease, IndexTarget, ServedTarget,
+};
+
+use crate::{
+    channel::Channels,
+    check,
+    config::Config,
+    disk::{Disk, temporary_beside},
+    name::{ChannelName, TargetName},
+    release::{Artifact, Record, Role, TargetRecord},
+    store::{Store, StoreError, artifact_of},
+};
+pub use page::size_text;
+
+use index::served_targets;
+use rayon::prelude::*;
+use serde::Serialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::{Path, PathBuf},
+};
+use towline_descriptor::{Descriptor, MAX_DESCRIPTOR, MAX_NOTES};
+
+/// Name of the index.
+pub const INDEX: &str = "releases.json";
+
+/// What a site consists of at its top; anything else in its place is not ours
+/// to replace.
+const TOP_LEVEL: [&str; 6] = ["assets", "firmware", "index.html", "manifests", "ota", INDEX];
+
+/// A rendered site: its files by their path.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// Files whose bytes are rendered.
+    pub files: BTreeMap<String, Vec<u8>>,
+    /// Files that are artifacts of the store.
+    pub artifacts: BTreeMap<String, Artifact>,
+}
+
+/// Why a site could not be rendered or written.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The page's template is at fault.
+    #[error("the page cannot be rendered: {0}")]
+    Template(#[from] minijinja::Error),
+    /// An artifact is missing or damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file could not be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// What is in the place of the site is not one.
+    #[error(
+        "{path} has `{entry}`, which is not part of a site; choose another folder with --site-dir, or move it"
+    )]
+    NotASite {
+        /// The folder.
+        path: PathBuf,
+        /// What is in it.
+        entry: String,
+    },
+    /// The site that was written is faulty.
+    #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
+    Problems(Vec<check::Problem>),
+}
+
+fn list(problems: &[check::Problem]) -> String {
+    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns the path of an artifact on the site.
+fn artifact_path(record: &Record, target: &TargetName, role: Role, artifact: &Artifact) -> String {
+    let file = artifact.file_name(target, role);
+    format!("firmware/{}/{}/{file}", record.project, record.version)
+}
+
+/// Returns the path of a descriptor on the site.
+pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
+    format!("ota/{channel}/{target}.json")
+}
+
+/// Renders the site for these releases, lowest version first.
+///
+/// # Errors
+/// [`SiteError::Template`].
+pub fn render(
+    config: &Config,
+    channels: &Channels,
+    releases: &[Record],
+) -> Result<Site, SiteError> {
+    let mut files = BTreeMap::new();
+    let mut artifacts = BTreeMap::new();
+    for record in releases {
+        for (name, target) in &record.targets {
+            for (role, artifact) in target.artifacts() {
+                artifacts.insert(artifact_path(record, name, role, artifact), artifact.clone());
+            }
+        }
+    }
+    for channel in config.channels.keys() {
+        let served = served_targets(channel, channels, releases);
+        for (name, record) in &served {
+            let descriptor = descriptor(config, channel, record, name);
+            files.insert(descriptor_path(channel, name), descriptor);
+        }
+        files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
+    }
+    page::render(config, channels, releases, &mut files)?;
+    let index = index::make(config, channels, releases, &files)?;
+    files.insert(INDEX.into(), json(&index));
+    Ok(Site { files, artifacts })
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(value).expect("plain data");
+    text.push(b'\n');
+    text
+}
+
+fn descriptor(
+    config: &Config,
+    channel: &ChannelName,
+    record: &Record,
+    name: &TargetName,
+) -> Vec<u8> {
+    let target = &record.targets[name];
+    let path = artifact_path(record, name, Role::App, &target.app);
+    let url = format!("{}{path}", config.base_url);
+    let mut descriptor = Descriptor {
+        version: record.version.clone(),
+        path: &url,
+        fmt: Some(towline_descriptor::FORMAT),
+        project: Some(record.project.as_str()),
+        target: Some(name.as_str()),
+        channel: Some(channel.as_str()),
+        chip: Some(target.chip.name()),
+        chip_id: Some(target.chip.id()),
+        size: Some(target.app.size),
+        sha256: Some(target.app.sha256),
+        secure_version: Some(target.secure_version),
+        notes: None,
+    };
+    let notes = record.notes.as_deref().unwrap_or_default();
+    let mut limit = MAX_NOTES;
+    while limit > 0 {
+        descriptor.notes = shorten(notes, limit);
+        let text = json(&descriptor);
+        if text.len() <= MAX_DESCRIPTOR {
+            return text;
+        }
+        // Escapes made the notes longer than they look.
+        limit /= 2;
+    }
+    descriptor.notes = None;
+    json(&descriptor)
+}
+
+/// Returns the start of `notes`, at most `limit` bytes of it.
+fn shorten(notes: &str, limit: usize) -> Option<&str> {
+    let notes = &notes[..notes.floor_char_boundary(limit)];
+    (!notes.is_empty()).then_some(notes)
+}
+
+/// An installer manifest of esp-web-tools.
+#[derive(Serialize)]
+struct Manifest<'a> {
+    name: &'a str,
+    version: &'a str,
+    new_install_prompt_erase: bool,
+    builds: Vec<ManifestBuild>,
+}
+
+#[derive(Serialize)]
+struct ManifestBuild {
+    #[serde(rename = "chipFamily")]
+    chip_family: &'static str,
+    parts: Vec<ManifestPart>,
+}
+
+#[derive(Serialize)]
+struct ManifestPart {
+    path: String,
+    offset: u32,
+}
+
+/// Renders a channel's manifest: the targets of its newest release that can be
+/// flashed. Parts keep to their places, so settings survive an install
+/// without erase.
+fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
+    let newest = served.iter().map(|(_, r)| r).max_by(|a, b| a.version.precedence(&b.version));
+    let builds =
+        served.iter().filter(|(_, record)| newest.is_some_and(|n| n.version == record.version));
+    let build = |name: &TargetName, record: &Record, target: &TargetRecord| ManifestBuild {
+        chip_family: target.chip.family(),
+        parts: target
+            .parts
+            .iter()
+            .map(|part| ManifestPart {
+                path: format!("../{}", artifact_path(record, name, part.role, &part.artifact)),
+                offset: part.offset,
+            })
+            .collect(),
+    };
+    json(&Manifest {
+        name: &config.title,
+        version: newest.map_or("", |record| record.version.as_str()),
+        new_install_prompt_erase: true,
+        builds: builds
+            .map(|(name, record)| (name, record, &record.targets[*name]))
+            .filter(|(.., target)| !target.parts.is_empty())
+            .map(|(name, record, target)| build(name, record, target))
+            .collect(),
+    })
+}
+
+impl Site {
+    /// Writes the site beside `folder`, checks it as its clients will use it,
+    /// and puts it in the place of `folder`. Returns whether anything changed.
+    ///
+    /// # Errors
+    /// [`SiteError`]; what stood in `folder` is untouched then.
+    pub fn write(&self, store: &impl Store, folder: &Path, disk: &Disk) -> Result<(), SiteError> {
+        refuse_foreign(folder)?;
+        let parent =
+            folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        disk.create_dir(parent)?;
+        disk.clean(parent)?;
+        let staged = temporary_beside(folder);
+        let paths = self.files.keys().chain(self.artifacts.keys());
+        let folders: BTreeSet<_> = paths.filter_map(|path| Path::new(path).parent()).collect();
+        for folder in folders {
+            disk.create_dir(&staged.join(folder))?;
+        }
+        for (path, bytes) in &self.files {
+            disk.stage(&staged.join(path), bytes)?;
+        }
+        self.artifacts.par_iter().try_for_each(|(path, artifact)| {
+            let bytes = store.artifact(artifact)?;
+            Ok::<_, SiteError>(disk.stage(&staged.join(path), &bytes)?)
+        })?;
+        let problems = check::check(&check::Folder::new(&staged));
+        if !problems.is_empty() {
+            std::fs::remove_dir_all(&staged)?;
+            return Err(SiteError::Problems(problems));
+        }
+        Ok(disk.swap_dir(&staged, folder)?)
+    }
+}
+
+/// Refuses a folder that holds anything but a site.
+fn refuse_foreign(folder: &Path) -> Result<(), SiteError> {
+    let entries = match folder.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => {
+            return Err(
+                io::Error::new(error.kind(), format!("{}: {error}", folder.display())).into()
+            );
+        }
+    };
+    for entry in entries {
+        let entry = entry?.file_name().to_string_lossy().into_owned();
+        if !TOP_LEVEL.contains(&entry.as_str()) {
+            return Err(SiteError::NotASite { path: folder.to_owned(), entry });
+        }
+    }
+    Ok(())
+}
+
+/// Returns what the index says of a rendered file.
+fn listed(bytes: &[u8]) -> Result<IndexArtifact, StoreError> {
+    let Artifact { size, sha256 } = artifact_of(bytes)?;
+    Ok(IndexArtifact { path: None, size, sha256 })
+}

@@ -1,0 +1,215 @@
+//! `releases.json`: the index of a site, for the installer, for people and for
+//! scripts. Its schema is `site/schema/releases-1.json`.
+
+use super::{artifact_path, descriptor_path, listed};
+use crate::{
+    channel::Channels,
+    config::Config,
+    name::{ChannelName, ProjectName, TargetName},
+    release::{Artifact, Record, Role, TargetRecord},
+    source::date_text,
+    store::StoreError,
+};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use towline_descriptor::{Chip, Sha256, Version};
+
+/// The number of the index format that is written, and the only one read.
+pub const FORMAT: u32 = 1;
+
+/// Everything that a site offers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Index {
+    /// [`FORMAT`].
+    pub fmt: u32,
+    /// `project_name` of every image.
+    pub project: ProjectName,
+    /// Name for people.
+    pub title: String,
+    /// Where the site is served, with a slash at its end.
+    pub base_url: String,
+    /// Channels.
+    pub channels: Vec<IndexChannel>,
+    /// Releases, highest version first.
+    pub releases: Vec<IndexRelease>,
+    /// All files but this one and the artifacts, by their path.
+    pub files: BTreeMap<String, IndexArtifact>,
+}
+
+/// A channel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexChannel {
+    /// Its name.
+    pub name: ChannelName,
+    /// One sentence about it.
+    pub description: Option<String>,
+    /// Path of its manifest for esp-web-tools.
+    pub manifest: String,
+    /// What it serves.
+    pub targets: Vec<ServedTarget>,
+}
+
+/// What a channel serves to the devices of a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ServedTarget {
+    /// The target.
+    pub target: TargetName,
+    /// The release.
+    pub version: Version,
+    /// Path of the descriptor.
+    pub descriptor: String,
+}
+
+/// A release.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexRelease {
+    /// Its version.
+    pub version: Version,
+    /// Whether that is a prerelease.
+    pub prerelease: bool,
+    /// Why no channel serves it any more, if it was yanked.
+    pub yanked: Option<String>,
+    /// Date of its source, `YYYY-MM-DD`.
+    pub released: String,
+    /// Release notes, plain text.
+    pub notes: Option<String>,
+    /// The commit that was built.
+    pub commit: Option<String>,
+    /// Its images by target.
+    pub targets: Vec<IndexTarget>,
+}
+
+/// The images of a target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexTarget {
+    /// The target.
+    pub target: TargetName,
+    /// The chip, such as `esp32c3`.
+    pub chip: Chip,
+    /// The chip as people write it, such as `ESP32-C3`.
+    pub chip_family: String,
+    /// Size of the flash chip in bytes.
+    pub flash_size: u32,
+    /// Size of the smallest app slot in bytes.
+    pub slot_size: Option<u32>,
+    /// Anti-rollback version.
+    pub secure_version: u32,
+    /// The app image.
+    pub app: IndexArtifact,
+    /// The parts of a first flash.
+    pub parts: Vec<IndexPart>,
+    /// All parts in one file.
+    pub factory: Option<IndexArtifact>,
+}
+
+/// A part of a first flash.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexPart {
+    /// What it is.
+    pub role: Role,
+    /// Where it goes in flash, in bytes.
+    pub offset: u32,
+    /// The file.
+    #[serde(flatten)]
+    pub file: IndexArtifact,
+}
+
+/// A file of the site.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexArtifact {
+    /// Its path; `None` where it is the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Its size in bytes.
+    pub size: u32,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+}
+
+/// Returns the targets that a channel serves, in the order of their names,
+/// with the release that each is offered.
+pub(super) fn served_targets<'r>(
+    channel: &ChannelName,
+    channels: &Channels,
+    releases: &'r [Record],
+) -> Vec<(&'r TargetName, &'r Record)> {
+    let targets: BTreeSet<_> = releases.iter().flat_map(|release| release.targets.keys()).collect();
+    targets
+        .into_iter()
+        .filter_map(|target| Some((target, channels.serves(channel, target, releases)?)))
+        .collect()
+}
+
+/// Makes the index of a site with these rendered files.
+pub(super) fn make(
+    config: &Config,
+    channels: &Channels,
+    releases: &[Record],
+    files: &BTreeMap<String, Vec<u8>>,
+) -> Result<Index, StoreError> {
+    let channel = |(name, channel): (&ChannelName, &crate::config::Channel)| IndexChannel {
+        name: name.clone(),
+        description: channel.description.clone(),
+        manifest: format!("manifests/{name}.json"),
+        targets: served_targets(name, channels, releases)
+            .into_iter()
+            .map(|(target, record)| ServedTarget {
+                target: target.clone(),
+                version: record.version.clone(),
+                descriptor: descriptor_path(name, target),
+            })
+            .collect(),
+    };
+    Ok(Index {
+        fmt: FORMAT,
+        project: config.project.clone(),
+        title: config.title.clone(),
+        base_url: config.base_url.clone(),
+        channels: config.channels.iter().map(channel).collect(),
+        releases: releases.iter().rev().map(|record| release(record, channels)).collect(),
+        files: files
+            .iter()
+            .map(|(path, bytes)| Ok((path.clone(), listed(bytes)?)))
+            .collect::<Result<_, StoreError>>()?,
+    })
+}
+
+/// Describes a release.
+pub(super) fn release(record: &Record, channels: &Channels) -> IndexRelease {
+    IndexRelease {
+        version: record.version.clone(),
+        prerelease: record.version.is_prerelease(),
+        yanked: channels.yank_reason(&record.version).map(str::to_owned),
+        released: date_text(record.source_date),
+        notes: record.notes.clone(),
+        commit: record.commit.clone(),
+        targets: record.targets.iter().map(|(name, t)| target(record, name, t)).collect(),
+    }
+}
+
+fn target(record: &Record, name: &TargetName, target: &TargetRecord) -> IndexTarget {
+    let file = |role, artifact: &Artifact| IndexArtifact {
+        path: Some(artifact_path(record, name, role, artifact)),
+        size: artifact.size,
+        sha256: artifact.sha256,
+    };
+    IndexTarget {
+        target: name.clone(),
+        chip: target.chip,
+        chip_family: target.chip.family().to_owned(),
+        flash_size: target.flash_size,
+        slot_size: target.slot_size,
+        secure_version: target.secure_version,
+        app: file(Role::App, &target.app),
+        parts: target
+            .parts
+            .iter()
+            .map(|part| IndexPart {
+                role: part.role,
+                offset: part.offset,
+                file: file(part.role, &part.artifact),
+            })
+            .collect(),
+        factory: target.factory.as_ref().map(|factory| file(Role::Factory, factory)),
+    }
+}

@@ -1,0 +1,76 @@
+//! The Rust toolchains of this machine.
+
+use crate::build::is_xtensa;
+use anyhow::{Context, Result, bail};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Runs a command and returns what it prints.
+///
+/// # Errors
+/// If it cannot be run or fails.
+pub fn capture(program: &str, arguments: &[&str], dir: &Path) -> Result<String> {
+    let shown = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .output()
+        .with_context(|| format!("cannot run `{}`", shown()))?;
+    if !output.status.success() {
+        bail!("`{}` failed: {}", shown(), String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+/// Returns cargo's home folder.
+///
+/// # Errors
+/// If neither `CARGO_HOME` nor `HOME` is set.
+pub fn cargo_home() -> Result<PathBuf> {
+    if let Some(home) = std::env::var_os("CARGO_HOME") {
+        return Ok(home.into());
+    }
+    let home = std::env::home_dir().context("neither CARGO_HOME nor HOME is set")?;
+    Ok(home.join(".cargo"))
+}
+
+/// Returns the folder of the toolchain that is used in `dir`.
+///
+/// # Errors
+/// If there is no rustc.
+pub fn sysroot(dir: &Path) -> Result<PathBuf> {
+    capture("rustc", &["--print", "sysroot"], dir).map(PathBuf::from)
+}
+
+/// Returns the commit of the compiler that is used in `dir`.
+///
+/// # Errors
+/// If there is no rustc.
+pub fn commit(dir: &Path) -> Result<String> {
+    let version = capture("rustc", &["--version", "--verbose"], dir)?;
+    let hash = version.lines().find_map(|line| line.strip_prefix("commit-hash: "));
+    hash.map(str::to_owned).context("rustc does not tell its commit")
+}
+
+/// Returns whether firmware for `triple` can be built in `dir`.
+pub fn has_target(triple: &str, dir: &Path) -> bool {
+    if is_xtensa(triple) {
+        return capture("rustc", &["+esp", "--version"], dir).is_ok();
+    }
+    // rustup's own list needs rustup; the library's folder tells the same of
+    // any toolchain.
+    sysroot(dir).is_ok_and(|root| root.join("lib/rustlib").join(triple).join("lib").is_dir())
+}
+
+/// Returns the command that installs what `triple` needs.
+pub fn install_command(triple: &str) -> Vec<String> {
+    let words: &[&str] = if is_xtensa(triple) {
+        &["sh", "-c", "cargo install espup --locked && espup install"]
+    } else {
+        &["rustup", "target", "add", triple]
+    };
+    words.iter().map(ToString::to_string).collect()
+}

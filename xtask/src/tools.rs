@@ -1,0 +1,191 @@
+//! Tools that this machine needs, and how to get them.
+
+use crate::{
+    build::{self, Build},
+    config::Config,
+    image::espflash_chip,
+    toolchain::{self, capture},
+};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// A tool or file, and whether it is there.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// What it is.
+    pub what: String,
+    /// Whether it is there.
+    pub ok: bool,
+    /// What was found, or what is missing.
+    pub detail: String,
+    /// The command that mends it; `None` where only a person can.
+    pub mend: Option<Vec<String>>,
+}
+
+impl Finding {
+    fn ok(what: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { what: what.into(), ok: true, detail: detail.into(), mend: None }
+    }
+
+    fn missing(what: impl Into<String>, detail: impl Into<String>, mend: &[&str]) -> Self {
+        let mend: Vec<_> = mend.iter().map(ToString::to_string).collect();
+        let mend = (!mend.is_empty()).then_some(mend);
+        Self { what: what.into(), ok: false, detail: detail.into(), mend }
+    }
+}
+
+/// Looks at what releases of a project need.
+pub fn for_release(config: &Config) -> Vec<Finding> {
+    let mut findings = vec![version_of("git", &["--version"], "git")];
+    let mut triples = Vec::new();
+    for (name, target) in &config.targets {
+        let what = |what: &str| format!("{name}: {what}");
+        match &target.build {
+            Build::Cargo { dir, .. } => {
+                findings.push(exists(what("cargo package"), &dir.join("Cargo.toml")));
+                let triple = build::cargo_triple(target).expect("cargo builds it");
+                if !triples.contains(&triple) {
+                    triples.push(triple);
+                    findings.push(rust_target(triple, &config.root));
+                }
+            }
+            Build::Command { command, .. } => {
+                let program = &command[0];
+                findings.push(match find_program(program) {
+                    Some(path) => Finding::ok(what(program), path.display().to_string()),
+                    None => Finding::missing(what(program), "not in PATH", &[]),
+                });
+            }
+            Build::Prebuilt(file) => findings.push(exists(what("prebuilt image"), file)),
+        }
+        if let Some(table) = &target.partition_table {
+            findings.push(exists(what("partition table"), table));
+        }
+        match &target.bootloader {
+            Some(bootloader) => findings.push(exists(what("bootloader"), bootloader)),
+            None if espflash_chip(target.chip).is_none() && target.partition_table.is_some() => {
+                let detail = format!(
+                    "espflash bundles none for {}; name one with `bootloader`",
+                    target.chip
+                );
+                findings.push(Finding::missing(what("bootloader"), detail, &[]));
+            }
+            None => {}
+        }
+    }
+    findings
+}
+
+/// Looks at what the tests need beside that.
+pub fn for_tests(root: &Path) -> Vec<Finding> {
+    let mut findings = vec![
+        version_of("python3", &["--version"], "python3-venv"),
+        version_of("node", &["--version"], "nodejs"),
+        version_of("npm", &["--version"], "npm"),
+    ];
+    findings.push(match chromium() {
+        Some(path) => Finding::ok("chromium", path.display().to_string()),
+        None => apt("chromium", "a browser for the tests of the page", "chromium"),
+    });
+    findings.push(oracles(root));
+    findings.push(page_packages(root));
+    findings
+}
+
+/// Returns the browser that the tests of the page use.
+pub fn chromium() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("CHROMIUM") {
+        return Some(path.into());
+    }
+    ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| find_program(name))
+}
+
+/// Returns the folder of the Python environment with the oracles.
+pub fn oracles_dir(root: &Path) -> PathBuf {
+    root.join("target/oracles")
+}
+
+fn oracles(root: &Path) -> Finding {
+    let dir = oracles_dir(root);
+    let requirements = root.join("xtask/tests/oracles/requirements.txt");
+    // The environment keeps a copy of what was installed into it.
+    let wanted = std::fs::read(&requirements).unwrap_or_default();
+    if std::fs::read(dir.join("requirements.txt")).is_ok_and(|installed| installed == wanted) {
+        return Finding::ok("python oracles", dir.display().to_string());
+    }
+    let script = "python3 -m venv \"$0\" && \"$0/bin/pip\" install --quiet --requirement \"$1\" && cp \"$1\" \"$0/\"";
+    let (dir, requirements) = (dir.display().to_string(), requirements.display().to_string());
+    Finding::missing("python oracles", "not installed", &["sh", "-c", script, &dir, &requirements])
+}
+
+fn page_packages(root: &Path) -> Finding {
+    let site = root.join("site");
+    let newer = |a: &str, b: &str| {
+        let modified = |path: &str| site.join(path).metadata().and_then(|m| m.modified());
+        matches!((modified(a), modified(b)), (Ok(a), Ok(b)) if a >= b)
+    };
+    if newer("node_modules/.package-lock.json", "package-lock.json") {
+        return Finding::ok("npm packages of site/", "installed");
+    }
+    let site = site.display().to_string();
+    Finding::missing(
+        "npm packages of site/",
+        "not installed",
+        &["npm", "ci", "--no-audit", "--no-fund", "--prefix", &site],
+    )
+}
+
+fn rust_target(triple: &str, root: &Path) -> Finding {
+    let what = format!("rust target {triple}");
+    if toolchain::has_target(triple, root) {
+        return Finding::ok(what, "installed");
+    }
+    let command = toolchain::install_command(triple);
+    let command: Vec<_> = command.iter().map(String::as_str).collect();
+    Finding::missing(what, "not installed", &command)
+}
+
+fn exists(what: String, path: &Path) -> Finding {
+    let shown = path.display().to_string();
+    if path.exists() {
+        Finding::ok(what, shown)
+    } else {
+        Finding::missing(what, format!("{shown} is missing"), &[])
+    }
+}
+
+fn version_of(program: &str, arguments: &[&str], package: &str) -> Finding {
+    match capture(program, arguments, Path::new(".")) {
+        Ok(version) => Finding::ok(program, version.lines().next().unwrap_or_default()),
+        Err(_) => apt(program, "not found", package),
+    }
+}
+
+/// Describes something that Debian has as a package.
+fn apt(what: &str, detail: &str, package: &str) -> Finding {
+    let install = format!("apt-get update && apt-get install --yes {package}");
+    if is_root() {
+        Finding::missing(what, detail, &["sh", "-c", &install])
+    } else {
+        let detail = format!("{detail}; as root: {install}");
+        Finding::missing(what, detail, &[])
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn is_root() -> bool {
+    false
+}
+
+fn find_program(name: &str) -> Option<PathBuf> {
+    if name.contains('/') {
+        return Path::new(name).is_file().then(|| name.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}

@@ -1,0 +1,91 @@
+//! What a person sees: progress on stderr, hints with errors.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use std::{fmt, io::IsTerminal, time::Duration};
+
+/// An error that says what to do next.
+#[derive(Debug)]
+pub struct Hinted {
+    message: String,
+    hint: String,
+}
+
+impl Hinted {
+    /// Makes an error with its hint.
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: hint.into() }
+    }
+
+    /// Returns what to do next.
+    pub fn hint(&self) -> &str {
+        &self.hint
+    }
+}
+
+impl fmt::Display for Hinted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Hinted {}
+
+/// Reports the steps of a command on stderr.
+#[derive(Clone, Copy, Debug)]
+pub struct Ui {
+    quiet: bool,
+}
+
+impl Ui {
+    /// Makes a reporter; a quiet one says nothing.
+    pub fn new(quiet: bool) -> Self {
+        Self { quiet }
+    }
+
+    /// Says what was done or is being done.
+    pub fn say(&self, line: impl fmt::Display) {
+        if !self.quiet {
+            eprintln!("{line}");
+        }
+    }
+
+    /// Starts a spinner for work of unknown length. It is shown on a terminal
+    /// only.
+    pub fn spinner(&self, message: impl Into<String>) -> ProgressBar {
+        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new_spinner()
+        };
+        let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}");
+        bar.set_style(style.expect("a fixed template"));
+        bar.set_message(message.into());
+        bar.enable_steady_tick(Duration::from_millis(120));
+        bar
+    }
+
+    /// Starts a bar for `len` bytes. It is shown on a terminal only.
+    pub fn bytes(&self, len: u64) -> ProgressBar {
+        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new(len)
+        };
+        let style = ProgressStyle::with_template(
+            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+        );
+        bar.set_style(style.expect("a fixed template"));
+        bar
+    }
+}
+
+/// Lays out rows in columns; the first row is the head.
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
