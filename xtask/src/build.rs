@@ -19,11 +19,23 @@ pub struct BuildCommand {
     pub command: Vec<String>,
     /// Folder to run it in.
     pub dir: PathBuf,
-    /// Where cargo puts what it builds, by target, so that targets build side
-    /// by side; `None` for other commands.
-    pub target_dir: Option<PathBuf>,
-    /// The file that it leaves; `None` where cargo says it.
-    pub output: Option<PathBuf>,
+    /// Where its result is.
+    pub output: Output,
+}
+
+/// Where the result of a build is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// The command leaves this file.
+    File(PathBuf),
+    /// Cargo says it.
+    Cargo {
+        /// Target triple.
+        triple: String,
+        /// Where cargo puts what it builds: apart for each target, so that
+        /// they build side by side and none takes the file of another.
+        target_dir: PathBuf,
+    },
 }
 
 /// Returns the target triple of a chip's firmware.
@@ -82,12 +94,10 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
         Build::Command { command, dir, output } => Some(BuildCommand {
             command: command.clone(),
             dir: dir.clone(),
-            target_dir: None,
-            output: Some(output.clone()),
+            output: Output::File(output.clone()),
         }),
         Build::Cargo { dir, package, features, triple: own } => {
             let triple = own.as_deref().unwrap_or(triple(target.chip));
-            // Not by triple: chips share one, and a build leaves one file.
             let target_dir = dir.join("target/towline").join(name.as_str());
             let mut command = vec!["cargo".to_owned()];
             let mut push =
@@ -95,7 +105,10 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
             if is_xtensa(triple) {
                 push(&["+esp"]);
             }
-            push(&["build", "--release", "--locked", "--target", triple]);
+            push(&["build", "--release", "--target", triple]);
+            if dir.ancestors().any(|dir| dir.join("Cargo.lock").exists()) {
+                push(&["--locked"]);
+            }
             if is_xtensa(triple) {
                 push(&["-Zbuild-std=core,alloc"]);
             }
@@ -108,8 +121,7 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
             Some(BuildCommand {
                 command,
                 dir: dir.clone(),
-                target_dir: Some(target_dir),
-                output: None,
+                output: Output::Cargo { triple: triple.to_owned(), target_dir },
             })
         }
     }
@@ -126,11 +138,9 @@ pub fn run(
     source_date: i64,
     line: &(dyn Fn(&str) + Sync),
 ) -> Result<PathBuf> {
-    let Some(build) = command(name, target) else {
-        let Build::Prebuilt(file) = &target.build else {
-            unreachable!("only prebuilt has no command")
-        };
-        return Ok(file.clone());
+    let build = match (&target.build, command(name, target)) {
+        (Build::Prebuilt(file), _) => return Ok(file.clone()),
+        (_, build) => build.context("only a prebuilt target has no command")?,
     };
     let mut command = Command::new(&build.command[0]);
     command
@@ -146,8 +156,7 @@ pub fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
-    if let Some(target_dir) = &build.target_dir {
-        let triple = triple_of(&build);
+    if let Output::Cargo { triple, target_dir } = &build.output {
         command
             .args(["--message-format", "json-render-diagnostics"])
             .arg("--config")
@@ -158,37 +167,40 @@ pub fn run(
     let mut child = command.spawn().with_context(|| {
         format!("target {name}: cannot run `{shown}` in {}", build.dir.display())
     })?;
-    let stderr = child.stderr.take().expect("piped");
-    let mut stdout = child.stdout.take().expect("piped");
-    let (log, printed) = thread::scope(|scope| {
-        let log = scope.spawn(move || {
-            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
-            lines.inspect(|text| line(text)).collect::<Vec<_>>()
-        });
-        let mut printed = String::new();
-        let result = stdout.read_to_string(&mut printed).map(|_| printed);
-        (log.join().expect("reads lines"), result)
+    let stderr = child.stderr.take().context("stderr is piped")?;
+    let stdout = child.stdout.take().context("stdout is piped")?;
+    let (errors, printed) = thread::scope(|scope| {
+        let errors = scope.spawn(|| read_lines(stderr, line));
+        let printed = read_lines(stdout, &|_| {});
+        (errors.join().unwrap_or_default(), printed)
     });
     let status = child.wait()?;
     if !status.success() {
+        // Other tools report their errors on either.
+        let log = match build.output {
+            Output::Cargo { .. } => errors,
+            Output::File(_) => [printed, errors].concat(),
+        };
         bail!("target {name}: `{shown}` failed ({status})\n{}", log.join("\n"));
     }
     match build.output {
-        Some(output) if output.exists() => Ok(output),
-        Some(output) => bail!("target {name}: `{shown}` did not leave {}", output.display()),
-        None => executable(&printed?)
+        Output::File(output) if output.exists() => Ok(output),
+        Output::File(output) => {
+            bail!("target {name}: `{shown}` did not leave {}", output.display())
+        }
+        Output::Cargo { .. } => executable(&printed)
             .with_context(|| format!("target {name}: `{shown}` built no executable, or several")),
     }
 }
 
-fn triple_of(build: &BuildCommand) -> &str {
-    let at = build.command.iter().position(|a| a == "--target").expect("cargo gets a triple");
-    &build.command[at + 1]
+fn read_lines(from: impl Read, line: &(dyn Fn(&str) + Sync)) -> Vec<String> {
+    let lines = BufReader::new(from).lines().map_while(Result::ok);
+    lines.inspect(|text| line(text)).collect()
 }
 
 /// Returns the one executable that cargo's messages name.
-fn executable(messages: &str) -> Option<PathBuf> {
-    let mut executables = messages.lines().filter_map(|line| {
+fn executable(messages: &[String]) -> Option<PathBuf> {
+    let mut executables = messages.iter().filter_map(|line| {
         let message: serde_json::Value = serde_json::from_str(line).ok()?;
         Some(PathBuf::from(message["executable"].as_str()?))
     });

@@ -140,7 +140,7 @@ impl fmt::Display for ConfigError {
             None => write!(f, "{path}: {}", self.message),
             Some((number, column, line, width)) => {
                 let gutter = number.to_string().len();
-                write!(f, "{path}:{number}:{column}: {}\n", self.message)?;
+                writeln!(f, "{path}:{number}:{column}: {}", self.message)?;
                 write!(f, "{:gutter$} |\n{number} | {line}\n{:gutter$} | ", "", "")?;
                 write!(f, "{:1$}{2}", "", column - 1, "^".repeat(*width))
             }

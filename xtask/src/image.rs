@@ -167,7 +167,7 @@ const EMPTY_ELF: [u8; 52] = {
 /// [`ImagesError`]; nothing is returned that could not be flashed and run.
 pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Images, ImagesError> {
     let input = read(output)?;
-    let table = target.partition_table.as_deref().map(|path| Table::read(path)).transpose()?;
+    let table = target.partition_table.as_deref().map(Table::read).transpose()?;
     let is_elf = input.starts_with(b"\x7FELF");
 
     let bundled = match (&table, is_elf) {
@@ -277,6 +277,10 @@ fn bundle(
                 target.chip
             )));
         }
+    }
+    if let Some(path) = &target.bootloader {
+        // espflash takes it apart unchecked.
+        check_bootloader(&read(path)?, target.chip)?;
     }
     let settings =
         FlashSettings::new(target.flash_mode, Some(target.flash_size), target.flash_freq);

@@ -183,3 +183,147 @@ fn target_record(images: Images, facts: &TargetFacts) -> Result<(TargetRecord, B
     };
     Ok((target, blobs))
 }
+
+#[cfg(test)]
+#[path = "../tests/suite/firmware.rs"]
+mod firmware;
+
+#[cfg(test)]
+mod tests {
+    use super::{firmware::*, *};
+    use crate::{
+        channel::Channels,
+        check::{Folder, check},
+        config::Config,
+        disk::Disk,
+        image,
+        site::{SiteError, render},
+        store::{DirectoryStore, sha256},
+    };
+    use std::{
+        collections::BTreeMap,
+        fs,
+        path::{Path, PathBuf},
+    };
+    use towline_descriptor::Chip;
+
+    const CONFIG: &str = "project = \"lamp\"\nbase-url = \"https://example.org/\"\n[targets.esp32c3]\nbuild.prebuilt = \"app.bin\"\npartition-table = \"partitions.csv\"\n";
+
+    /// A project that releases two versions, one after the other.
+    struct Project {
+        root: PathBuf,
+        config: Config,
+        channels: Channels,
+    }
+
+    impl Project {
+        fn new(root: &Path) -> Self {
+            fs::write(root.join("partitions.csv"), PARTITIONS).unwrap();
+            let config = Config::parse(&root.join("towline.toml"), CONFIG).unwrap();
+            let channels = Channels::parse(Path::new("channels.toml"), "", &config).unwrap();
+            Self { root: root.to_owned(), config, channels }
+        }
+
+        fn release(&self, version: &str, disk: &Disk) -> anyhow::Result<()> {
+            let (name, target) = self.config.targets.first().unwrap();
+            let app = self.root.join("app.bin");
+            fs::write(&app, app_image(Chip::Esp32c3, "lamp", version, 9000)).unwrap();
+            let images = image::make(&self.config.project, target, &app)?;
+            let facts = TargetFacts { chip: target.chip, flash_size: 4 << 20 };
+            let source = Source { date: 0, commit: None, dirty: false };
+            let images = IndexMap::from([(name.clone(), (images, facts))]);
+            let draft = Draft::new(&self.config.project, &source, None, None, images)?;
+            let store = DirectoryStore::new(&self.root.join("dist/store"), disk.clone());
+            let _lock = store.lock(|| {})?;
+            draft.keep(&store, &store.records()?, &[])?;
+            let site = render(&self.config, &self.channels, &store.records()?)?;
+            site.write(&store, &self.root.join("dist/site"), disk)?;
+            Ok(())
+        }
+
+        /// Everything under its final name.
+        fn files(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+            let mut files = BTreeMap::new();
+            let mut folders = vec![self.root.join("dist")];
+            while let Some(folder) = folders.pop() {
+                for entry in folder.read_dir().into_iter().flatten() {
+                    let path = entry.unwrap().path();
+                    if path.file_name().unwrap().to_string_lossy().starts_with(".") {
+                        continue;
+                    } else if path.is_dir() {
+                        folders.push(path);
+                    } else {
+                        files.insert(
+                            path.strip_prefix(&self.root).unwrap().into(),
+                            fs::read(&path).unwrap(),
+                        );
+                    }
+                }
+            }
+            files
+        }
+    }
+
+    /// Whatever step a run is killed at: nothing half-written is seen under its
+    /// final name, the site is the old one or the new one, and the next run
+    /// ends as if nothing had happened.
+    #[test]
+    fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
+        let dir = tempfile::tempdir().unwrap();
+        let reference = Project::new(dir.path());
+        reference.release("1.0.0", &Disk::default()).unwrap();
+        let old = reference.files();
+        reference.release("1.1.0", &Disk::default()).unwrap();
+        let new = reference.files();
+
+        let mut cases = 0;
+        for steps in 0.. {
+            let dir = tempfile::tempdir().unwrap();
+            let project = Project::new(dir.path());
+            project.release("1.0.0", &Disk::default()).unwrap();
+            assert_eq!(project.files(), old);
+            let result = project.release("1.1.0", &Disk::killed_after(steps));
+            let cut = project.files();
+            for (path, bytes) in &cut {
+                if path.starts_with("dist/store/artifacts") {
+                    let name = path.file_name().unwrap().to_string_lossy();
+                    assert_eq!(sha256(bytes).to_string(), name, "after {steps} steps");
+                } else {
+                    let known = [&old, &new].iter().any(|files| files.get(path) == Some(bytes));
+                    assert!(known, "{} after {steps} steps", path.display());
+                }
+            }
+            assert_eq!(
+                check(&Folder::new(&dir.path().join("dist/site"))),
+                [],
+                "after {steps} steps"
+            );
+            let done = result.is_ok();
+            project.release("1.1.0", &Disk::default()).unwrap();
+            assert_eq!(project.files(), new, "after {steps} steps");
+            let leftovers = dir.path().join("dist").read_dir().unwrap().count();
+            assert_eq!(leftovers, 2, "after {steps} steps");
+            cases += 1;
+            if done {
+                break;
+            }
+        }
+        assert!(cases > 30, "{cases}");
+    }
+
+    #[test]
+    fn a_site_with_problems_does_not_take_the_place_of_a_good_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let project = Project::new(dir.path());
+        project.release("1.0.0", &Disk::default()).unwrap();
+        let before = project.files();
+        let store = DirectoryStore::new(&dir.path().join("dist/store"), Disk::default());
+        let mut releases = store.records().unwrap();
+        // The image of a slot that is smaller than it.
+        releases[0].targets[0].slot_size = Some(4096);
+        let site = render(&project.config, &project.channels, &releases).unwrap();
+        let result = site.write(&store, &dir.path().join("dist/site"), &Disk::default());
+        assert!(matches!(result, Err(SiteError::Problems(_))));
+        assert_eq!(project.files(), before);
+    }
+}

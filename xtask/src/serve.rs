@@ -133,12 +133,11 @@ impl Server {
                     // A client that breaks off is no concern of the server.
                     match tls {
                         None => drop(http.serve_connection(TokioIo::new(tcp), service).await),
-                        Some(tls) => match tls.accept(tcp).await {
-                            Ok(tls) => {
-                                drop(http.serve_connection(TokioIo::new(tls), service).await)
+                        Some(tls) => {
+                            if let Ok(tls) = tls.accept(tcp).await {
+                                drop(http.serve_connection(TokioIo::new(tls), service).await);
                             }
-                            Err(error) => log_handshake(&error),
-                        },
+                        }
                     }
                 });
             }
@@ -146,12 +145,10 @@ impl Server {
     }
 }
 
-fn log_handshake(_: &io::Error) {}
-
 type Answer = Response<ServeFileSystemResponseBody>;
 
-/// Answers one request as GitHub Pages does: with an ETag, ten minutes of
-/// cache, and open to other origins.
+/// Answers one request as common static hosts do: with an `ETag`, ten
+/// minutes of cache, and open to other origins.
 async fn answer(
     root: Arc<Path>,
     request: Request<Incoming>,
@@ -160,9 +157,7 @@ async fn answer(
     let line = format!("{} {}", request.method(), request.uri().path());
     let tag = etag(&root, request.uri().path());
     let known = request.headers().get(IF_NONE_MATCH).cloned();
-    let mut response = match ServeDir::new(&root).oneshot(request).await {
-        Ok(response) => response,
-    };
+    let Ok(mut response) = ServeDir::new(&root).oneshot(request).await;
     if let (true, Some(tag)) = (response.status().is_success(), tag) {
         if known.is_some_and(|known| known == tag) {
             response = Response::default();

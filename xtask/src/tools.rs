@@ -43,8 +43,9 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
         match &target.build {
             Build::Cargo { dir, .. } => {
                 findings.push(exists(what("cargo package"), &dir.join("Cargo.toml")));
-                let triple = build::cargo_triple(target).expect("cargo builds it");
-                if !triples.contains(&triple) {
+                if let Some(triple) = build::cargo_triple(target)
+                    && !triples.contains(&triple)
+                {
                     triples.push(triple);
                     findings.push(rust_target(triple, &config.root));
                 }

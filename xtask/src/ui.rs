@@ -57,8 +57,7 @@ impl Ui {
         } else {
             ProgressBar::new_spinner()
         };
-        let style = ProgressStyle::with_template("{spinner} {prefix} {wide_msg} {elapsed}");
-        bar.set_style(style.expect("a fixed template"));
+        bar.set_style(style("{spinner} {prefix} {wide_msg} {elapsed}"));
         bar.set_message(message.into());
         bar.enable_steady_tick(Duration::from_millis(120));
         bar
@@ -71,12 +70,13 @@ impl Ui {
         } else {
             ProgressBar::new(len)
         };
-        let style = ProgressStyle::with_template(
-            "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
-        );
-        bar.set_style(style.expect("a fixed template"));
+        bar.set_style(style("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left"));
         bar
     }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
 /// Lays out rows in columns; the first row is the head.

@@ -59,10 +59,10 @@ pub fn boot(flash: &mut Flash) -> Result<Booted, BootError> {
     for slot in candidates {
         match load(flash, layout.slots()[slot])? {
             Ok(head) => {
-                if otadata.records.iter().all(|record| !record.is_valid()) {
-                    if let Some(change) = otadata.select(slot, count, State::Valid) {
-                        change.write(flash, layout.otadata)?;
-                    }
+                if otadata.active().is_none()
+                    && let Some(change) = otadata.select(slot, count, State::Valid)
+                {
+                    change.write(flash, layout.otadata)?;
                 }
                 let state = if slot == selected { selected_state } else { State::Undefined };
                 return Ok(Booted { layout, slot, state, head });

@@ -295,6 +295,9 @@ impl ImageCheck {
     fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], ImageError> {
         match self.part {
             Part::Header => {
+                if self.position == 0 && bytes[0] != MAGIC {
+                    return Err(ImageError::NotAnImage);
+                }
                 let (header, rest) = self.collect::<HEADER_LEN>(bytes);
                 if let Some(header) = header {
                     let header = Header::parse(&header)?;

@@ -208,8 +208,7 @@ fn check_place(
         messages.push(format!("no app partition starts at {:#x}", part.offset));
     }
     for partition in partitions {
-        let has_partition = matches!(part.role, Role::App | Role::Otadata);
-        let own = has_partition && partition.offset() == part.offset;
+        let own = partition.offset() == part.offset && is_place_of(part.role, partition);
         let place = self::range(partition.offset(), partition.size() as usize);
         if own && range.end > place.end {
             messages.push(format!("does not fit partition {}", partition.name()));
@@ -228,6 +227,15 @@ fn check_place(
         }
     }
     messages
+}
+
+/// Returns whether a part belongs into a partition.
+fn is_place_of(role: Role, partition: &Partition) -> bool {
+    match role {
+        Role::App => partition.ty() == Type::App,
+        Role::Otadata => partition.subtype() == SubType::Data(DataType::Ota),
+        _ => false,
+    }
 }
 
 fn is_merged(factory: &[u8], parts: &[(&IndexPart, String, Vec<u8>)]) -> bool {

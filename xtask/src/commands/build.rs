@@ -2,7 +2,7 @@
 
 use super::{chosen_targets, print_json};
 use crate::{
-    build,
+    build::{self, BuildCommand, Output},
     cli::Global,
     disk::Disk,
     image::{self, Images},
@@ -73,9 +73,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
     }
     if args.json {
-        print_json(&files)?
+        print_json(&files)?;
     } else {
-        println!("{}", table(&rows))
+        println!("{}", table(&rows));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -93,7 +93,8 @@ pub(crate) fn build_images(
     let mut lanes: BTreeMap<PathBuf, Vec<&TargetName>> = BTreeMap::new();
     for name in targets {
         let lane = match build::command(name, &project.config.targets[name]) {
-            Some(command) => command.target_dir.unwrap_or(command.dir),
+            Some(BuildCommand { output: Output::Cargo { target_dir, .. }, .. }) => target_dir,
+            Some(command) => command.dir,
             None => PathBuf::from(name.as_str()),
         };
         lanes.entry(lane).or_default().push(name);

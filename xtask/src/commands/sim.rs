@@ -172,7 +172,7 @@ fn info(args: &Info) -> Result<()> {
     if args.json {
         return print_json(&serde_json::json!({
             "project": app.project_name.as_str(), "version": app.version.as_str(),
-            "chip": booted.head.header.chip().map(|chip| chip.name()),
+            "chip": booted.head.header.chip().map(towline_descriptor::Chip::name),
             "slot": booted.slot, "state": booted.state.to_string(),
         }));
     }

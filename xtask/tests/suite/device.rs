@@ -1,0 +1,193 @@
+//! The host device follows a channel over HTTPS, from a site that the
+//! publisher made and serves.
+
+use crate::support::{PARTITIONS, Project, repository, text, xtask};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    thread,
+};
+use towline_descriptor::Chip;
+use xtask::serve::{Identity, Server};
+
+const CHIP: [Chip; 1] = [Chip::Esp32c3];
+
+/// A server of a folder over HTTPS.
+struct Host {
+    address: SocketAddr,
+    ca: PathBuf,
+}
+
+impl Host {
+    fn serve(site: &Path, ca: PathBuf) -> Self {
+        let identity = Identity::new(&["localhost".into(), "127.0.0.1".into()]).unwrap();
+        fs::write(&ca, &identity.authority).unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), site, Some(&identity)).unwrap();
+        let address = server.address().unwrap();
+        thread::spawn(move || server.run(|_| {}));
+        Self { address, ca }
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}/{path}", self.address.port())
+    }
+}
+
+/// Lets the project publish under the address of its host: paths in
+/// descriptors are absolute.
+fn publish_at(project: &Project, host: &Host) {
+    let config = project.read("towline.toml");
+    let config = config.replace("https://localhost/", &host.url(""));
+    project.write("towline.toml", config);
+}
+
+fn update(project: &Project, host: &Host, arguments: &[&str]) -> std::process::Output {
+    let url = host.url("ota/stable/esp32c3.json");
+    let ca = host.ca.display().to_string();
+    project.xtask(&[&["sim", "update", "--url", &url, "--ca", &ca, "--json"], arguments].concat())
+}
+
+#[test]
+fn a_device_follows_its_channel_and_stays_when_it_is_up_to_date() {
+    let project = Project::new(&CHIP);
+    fs::create_dir_all(project.path("dist/site")).unwrap();
+    let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
+    publish_at(&project, &host);
+    project.build(&CHIP, "1.0.0").done(&["release"]);
+    let shown = project.done(&["sim", "flash", "--target", "esp32c3"]);
+    assert!(shown.contains("runs lamp 1.0.0 from ota_0"), "{shown}");
+    for (version, slot) in [("1.1.0", 1), ("1.2.0", 0)] {
+        project.build(&CHIP, version).done(&["release"]);
+        let outcome: serde_json::Value =
+            serde_json::from_slice(&update(&project, &host, &[]).stdout).unwrap();
+        assert_eq!(
+            outcome,
+            serde_json::json!({"installed": version, "slot": slot, "runs": version})
+        );
+    }
+    let outcome: serde_json::Value =
+        serde_json::from_slice(&update(&project, &host, &[]).stdout).unwrap();
+    assert_eq!(outcome["reason"], "up to date");
+    let info = project.done(&["sim", "info", "--json"]);
+    assert!(info.contains("\"state\":\"new\""), "{info}");
+
+    // The site is the same over the network as in its folder.
+    let ca = host.ca.display().to_string();
+    assert_eq!(
+        project.done(&["check", &host.url(""), "--ca", &ca, "--json"]),
+        "{\"problems\":[]}\n"
+    );
+}
+
+#[test]
+fn a_host_that_is_not_trusted_gets_nowhere() {
+    let project = Project::new(&CHIP);
+    fs::create_dir_all(project.path("dist/site")).unwrap();
+    let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
+    publish_at(&project, &host);
+    project.build(&CHIP, "1.0.0").done(&["release"]);
+    project.done(&["sim", "flash", "--target", "esp32c3"]);
+    project.build(&CHIP, "1.1.0").done(&["release"]);
+    let before = fs::read(project.path("flash.bin")).unwrap();
+    let url = host.url("ota/stable/esp32c3.json");
+    let error = project.fails(&["sim", "update", "--url", &url]);
+    assert!(error.contains("UnknownIssuer"), "{error}");
+    let ca = host.ca.display().to_string();
+    let other_name = url.replace("localhost", "127.0.0.2");
+    let error = project.fails(&["sim", "update", "--url", &other_name, "--ca", &ca]);
+    assert!(!error.is_empty());
+    let plain = url.replace("https", "http");
+    assert!(
+        project
+            .fails(&["sim", "update", "--url", &plain, "--ca", &ca])
+            .contains("not an https:// URL")
+    );
+    assert_eq!(fs::read(project.path("flash.bin")).unwrap(), before);
+}
+
+#[test]
+fn a_tampered_image_never_boots() {
+    let project = Project::new(&CHIP);
+    fs::create_dir_all(project.path("dist/site")).unwrap();
+    let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
+    publish_at(&project, &host);
+    project.build(&CHIP, "1.0.0").done(&["release"]);
+    project.done(&["sim", "flash", "--target", "esp32c3"]);
+    project.build(&CHIP, "1.1.0").done(&["release"]);
+    let folder = project.path("dist/site/firmware/lamp/1.1.0");
+    let image = folder
+        .read_dir()
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.to_string_lossy().contains("-app-"))
+        .unwrap();
+    let sound = fs::read(&image).unwrap();
+    let last = sound.len() - 1;
+    for at in [0, 12, 60, 80, 5000, last] {
+        let mut tampered = sound.clone();
+        tampered[at] ^= 0x10;
+        fs::write(&image, tampered).unwrap();
+        let output = update(&project, &host, &[]);
+        assert_eq!(output.status.code(), Some(1), "byte {at}");
+        assert!(project.done(&["sim", "info"]).contains("runs lamp 1.0.0 from ota_0"));
+    }
+    fs::write(&image, &sound[..last]).unwrap();
+    assert!(text(&update(&project, &host, &[]).stderr).contains("length"));
+    fs::write(&image, sound).unwrap();
+    assert!(update(&project, &host, &[]).status.success());
+}
+
+/// Images of a public project, made by other tools: ESP-IDF, versions with a
+/// leading `v`, devices that read two fields.
+#[test]
+fn a_foreign_project_is_published_and_followed_as_it_is() {
+    let data = repository().join("../shared/data/esp32-evse");
+    let (old, new) = (data.join("esp32-v2.1.0.ota.bin"), data.join("esp32-v2.1.1.ota.bin"));
+    if !old.exists() {
+        eprintln!("not run: the images of esp32-evse are not in {}", data.display());
+        return;
+    }
+    let project = Project::new(&CHIP);
+    fs::create_dir_all(project.path("dist/site")).unwrap();
+    let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
+    let config = format!(
+        "project = \"esp32-evse\"\nbase-url = \"{}\"\n[targets.esp32]\nbuild.prebuilt = \"image.bin\"\npartition-table = \"partitions.csv\"\n",
+        host.url("")
+    );
+    project.write("towline.toml", config);
+    project.write("partitions.csv", PARTITIONS);
+    fs::copy(&old, project.path("image.bin")).unwrap();
+    project.done(&["release"]);
+    // Stable keeps the old release, testing goes ahead.
+    project.done(&["pin", "stable", "2.1.0"]);
+    project.done(&["sim", "flash", "--target", "esp32"]);
+    fs::copy(&new, project.path("image.bin")).unwrap();
+    project.done(&["release"]);
+    assert_eq!(project.done(&["check", "--json"]), "{\"problems\":[]}\n");
+
+    // What that project's own devices read: two strings, no redirect, a length.
+    for (channel, version, image) in [("stable", "v2.1.0", &old), ("testing", "v2.1.1", &new)] {
+        let descriptor: serde_json::Value =
+            serde_json::from_str(&project.read(&format!("dist/site/ota/{channel}/esp32.json")))
+                .unwrap();
+        let image = fs::read(image).unwrap();
+        let stated = text(&image[0x30..0x50]);
+        assert_eq!(descriptor["version"].as_str(), Some(stated.trim_end_matches('\0')));
+        assert_eq!(descriptor["version"], version);
+        let path =
+            descriptor["path"].as_str().unwrap().strip_prefix(&host.url("")).unwrap().to_owned();
+        assert_eq!(fs::read(project.path("dist/site").join(path)).unwrap(), image);
+    }
+    let ca = host.ca.display().to_string();
+    let poll = |channel: &str| {
+        let url = host.url(&format!("ota/{channel}/esp32.json"));
+        let output =
+            xtask(&project.path("."), &["sim", "update", "--url", &url, "--ca", &ca, "--json"]);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(poll("stable")["reason"], "up to date");
+    assert_eq!(poll("testing")["runs"], "v2.1.1");
+    assert_eq!(poll("testing")["reason"], "up to date");
+}

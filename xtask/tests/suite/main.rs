@@ -1,0 +1,9 @@
+//! Tests of the whole publisher: real commands on real folders, judged by
+//! what users and devices receive.
+
+mod device;
+mod firmware;
+mod oracles;
+mod release;
+mod site;
+mod support;

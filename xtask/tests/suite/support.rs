@@ -1,0 +1,115 @@
+//! Projects to publish, and the commands that publish them.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+};
+use tempfile::TempDir;
+use towline_descriptor::Chip;
+
+pub(crate) use crate::firmware::{PARTITIONS, app_image};
+
+/// A project in a folder of its own.
+pub(crate) struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    /// Makes a project named `lamp` with prebuilt targets named after their
+    /// chips.
+    pub(crate) fn new(chips: &[Chip]) -> Self {
+        let project = Self { dir: tempfile::tempdir().unwrap() };
+        let mut config = String::from(
+            "project = \"lamp\"\nbase-url = \"https://localhost/\"\n[defaults]\npartition-table = \"partitions.csv\"\n",
+        );
+        for chip in chips {
+            config += &format!("[targets.{chip}]\nbuild.prebuilt = \"images/{chip}.bin\"\n");
+        }
+        fs::create_dir(project.path("images")).unwrap();
+        project.write("towline.toml", config);
+        project.write("partitions.csv", PARTITIONS);
+        project
+    }
+
+    /// Puts the prebuilt images of a version in place.
+    pub(crate) fn build(&self, chips: &[Chip], version: &str) -> &Self {
+        for chip in chips {
+            let image = app_image(*chip, "lamp", version, 40_000);
+            self.write(&format!("images/{chip}.bin"), image);
+        }
+        self
+    }
+
+    /// Returns a path in the project's folder.
+    pub(crate) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// Writes a file of the project.
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        fs::write(self.path(path), content).unwrap();
+    }
+
+    /// Reads a file of the project as text.
+    pub(crate) fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Runs a command of the publisher in the project's folder.
+    pub(crate) fn xtask(&self, arguments: &[&str]) -> Output {
+        xtask(self.dir.path(), arguments)
+    }
+
+    /// Runs a command that has to succeed, and returns what it prints.
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
+        let output = self.xtask(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Runs a command that has to fail with exit code 1, and returns its error.
+    pub(crate) fn fails(&self, arguments: &[&str]) -> String {
+        let output = self.xtask(arguments);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stderr));
+        text(&output.stderr)
+    }
+}
+
+/// Runs a command of the publisher in `dir`.
+pub(crate) fn xtask(dir: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_xtask"))
+        .args(arguments)
+        .current_dir(dir)
+        .env("SOURCE_DATE_EPOCH", "1790000000")
+        .output()
+        .unwrap()
+}
+
+/// Returns bytes as text.
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Returns every file below `dir` with its path and bytes, in order.
+pub(crate) fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut files = Vec::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.push((path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap()));
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Returns the root of this repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository")
+}
