@@ -34,8 +34,15 @@ use tower_http::services::{ServeDir, fs::ServeFileSystemResponseBody};
 /// A server that is bound to its address and not running yet.
 pub struct Server {
     listener: std::net::TcpListener,
-    root: PathBuf,
+    site: Arc<Mounted>,
     tls: Option<TlsAcceptor>,
+}
+
+/// A folder, and the path of its URL.
+struct Mounted {
+    root: PathBuf,
+    /// With a slash at its start and none at its end; empty for the top.
+    prefix: String,
 }
 
 /// Why a server cannot start.
@@ -87,13 +94,15 @@ impl Identity {
 
 impl Server {
     /// Binds to `address` to serve the folder `root`, over TLS if there is an
-    /// identity.
+    /// identity. It is found at the top and below `prefix`, the path of the URL
+    /// that it will be published at.
     ///
     /// # Errors
     /// If the address is taken or the folder missing.
     pub fn bind(
         address: SocketAddr,
         root: &Path,
+        prefix: &str,
         identity: Option<&Identity>,
     ) -> Result<Self, ServeError> {
         let named = |what: &dyn ToString, error| ServeError::Io(what.to_string(), error);
@@ -102,7 +111,8 @@ impl Server {
             std::net::TcpListener::bind(address).map_err(|error| named(&address, error))?;
         listener.set_nonblocking(true).map_err(|error| named(&address, error))?;
         let tls = identity.map(|identity| identity.acceptor.clone());
-        Ok(Self { listener, root: root.to_owned(), tls })
+        let prefix = prefix.trim_end_matches('/').to_owned();
+        Ok(Self { listener, site: Arc::new(Mounted { root: root.to_owned(), prefix }), tls })
     }
 
     /// Returns the address that the server is bound to.
@@ -122,13 +132,12 @@ impl Server {
         let log = Arc::new(log);
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener)?;
-            let root: Arc<Path> = self.root.into();
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { continue };
-                let (tls, root, log) = (self.tls.clone(), root.clone(), log.clone());
+                let (tls, site, log) = (self.tls.clone(), self.site.clone(), log.clone());
                 tokio::spawn(async move {
                     let service =
-                        service_fn(move |request| answer(root.clone(), request, log.clone()));
+                        service_fn(move |request| answer(site.clone(), request, log.clone()));
                     let http = hyper::server::conn::http1::Builder::new();
                     // A client that breaks off is no concern of the server.
                     match tls {
@@ -150,14 +159,22 @@ type Answer = Response<ServeFileSystemResponseBody>;
 /// Answers one request as common static hosts do: with an `ETag`, ten
 /// minutes of cache, and open to other origins.
 async fn answer(
-    root: Arc<Path>,
-    request: Request<Incoming>,
+    site: Arc<Mounted>,
+    mut request: Request<Incoming>,
     log: Arc<impl Fn(&str)>,
 ) -> Result<Answer, Infallible> {
     let line = format!("{} {}", request.method(), request.uri().path());
-    let tag = etag(&root, request.uri().path());
+    let path = request.uri().path();
+    let path = match path.strip_prefix(&site.prefix) {
+        Some(rest) if rest.starts_with('/') => rest,
+        _ => path,
+    };
+    let tag = etag(&site.root, path);
+    if let Ok(uri) = path.parse() {
+        *request.uri_mut() = uri;
+    }
     let known = request.headers().get(IF_NONE_MATCH).cloned();
-    let Ok(mut response) = ServeDir::new(&root).oneshot(request).await;
+    let Ok(mut response) = ServeDir::new(&site.root).oneshot(request).await;
     if let (true, Some(tag)) = (response.status().is_success(), tag) {
         if known.is_some_and(|known| known == tag) {
             response = Response::default();

@@ -7,7 +7,7 @@ use rustls::{
 };
 use std::{
     io::{self, Read as _, Write as _},
-    net::{TcpStream, ToSocketAddrs},
+    net::{SocketAddr, TcpStream, ToSocketAddrs},
     path::Path,
     sync::Arc,
     time::Duration,
@@ -29,6 +29,7 @@ pub enum Scheme {
 pub struct Net {
     scheme: Scheme,
     tls: Arc<ClientConfig>,
+    rehearsal: Option<SocketAddr>,
 }
 
 /// Why a connection failed.
@@ -84,7 +85,15 @@ impl Net {
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { scheme, tls: Arc::new(tls) })
+        Ok(Self { scheme, tls: Arc::new(tls), rehearsal: None })
+    }
+
+    /// Connects to `address` whatever the host is, to rehearse with a site that
+    /// is not published yet. The certificate still has to be that of the host.
+    #[must_use]
+    pub fn rehearsed_at(mut self, address: Option<SocketAddr>) -> Self {
+        self.rehearsal = address;
+        self
     }
 }
 
@@ -93,7 +102,10 @@ impl Connect for Net {
     type Error = NetError;
 
     async fn connect(&mut self, host: &str, port: u16) -> Result<Connection, NetError> {
-        let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
+        let addresses: Vec<_> = match self.rehearsal {
+            Some(address) => vec![address],
+            None => (host, port).to_socket_addrs()?.collect(),
+        };
         if self.scheme == Scheme::LoopbackHttp && !addresses.iter().all(|a| a.ip().is_loopback()) {
             return Err(NetError::NotLoopback(host.into()));
         }

@@ -2,7 +2,10 @@
 
 use super::Files;
 use embassy_futures::block_on;
-use std::path::Path;
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 use towline::http::{self, HttpError};
 use towline_descriptor::{Url, UrlError};
 use towline_sim::{Net, NetError, Scheme};
@@ -15,7 +18,8 @@ pub struct Remote {
     scheme: Scheme,
     /// The URL with a slash at its end, as https whatever its scheme is.
     base: String,
-    trust: Option<std::path::PathBuf>,
+    trust: Option<PathBuf>,
+    rehearsal: Option<SocketAddr>,
 }
 
 /// Why a URL cannot be checked.
@@ -59,13 +63,21 @@ impl Remote {
         let base = format!("{authority}{port}{path}{slash}");
         Url::parse(&base).map_err(|source| RemoteError::Url { url: url.to_owned(), source })?;
         Net::new(scheme, trust)?;
-        Ok(Self { scheme, base, trust: trust.map(Path::to_owned) })
+        Ok(Self { scheme, base, trust: trust.map(Path::to_owned), rehearsal: None })
+    }
+
+    /// Connects to `address` whatever the host is, as [`Net::rehearsed_at`].
+    #[must_use]
+    pub fn rehearsed_at(mut self, address: Option<SocketAddr>) -> Self {
+        self.rehearsal = address;
+        self
     }
 
     async fn fetch(&self, path: &str) -> Result<Vec<u8>, String> {
         let url = format!("{}{path}", self.base);
         let url = Url::parse(&url).map_err(|error| error.to_string())?;
-        let mut net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
+        let net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
+        let mut net = net.rehearsed_at(self.rehearsal);
         let mut head = [0; http::HEAD];
         let text = |error: HttpError<NetError>| error.to_string();
         let response = http::get(&mut net, url.host(), url.port(), url.path(), &mut head)

@@ -40,7 +40,9 @@ pub(super) fn check(
 
     let mut parts: Vec<(&IndexPart, String, Vec<u8>)> = Vec::new();
     for part in &target.parts {
-        let (path, bytes) = read(&part.file);
+        let is_app = part.role == Role::App && part.file == target.app;
+        let (path, bytes) =
+            if is_app { (app_path.clone(), Ok(app.clone())) } else { read(&part.file) };
         match bytes {
             Ok(bytes) => parts.push((part, path, bytes)),
             Err(message) => report(&path, message),

@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::Result;
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -26,6 +27,10 @@ pub(crate) struct Args {
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Connect to this address whatever the host is, such as that of `cargo
+    /// xtask serve --https`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    connect: Option<SocketAddr>,
     /// Print `{"problems":[{"path":…,"message":…}]}`.
     #[arg(long)]
     json: bool,
@@ -34,7 +39,7 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let (name, problems) = match &args.site {
         Some(url) if url.contains("://") => {
-            (url.clone(), check(&Remote::new(url, args.ca.as_deref())?))
+            (url.clone(), check(&Remote::new(url, args.ca.as_deref())?.rehearsed_at(args.connect)))
         }
         Some(dir) => (dir.clone(), check(&Folder::new(Path::new(dir)))),
         None => {

@@ -98,6 +98,7 @@ fn steps(root: &Path) -> Vec<Step> {
         dir: dir.to_owned(),
         env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
     };
+    let chromium = tools::chromium().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
     let oracle = |name: &str| oracles.join(name).display().to_string();
     let xtask = "cargo xtask";
@@ -130,7 +131,7 @@ fn steps(root: &Path) -> Vec<Step> {
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
         step("test", "cargo test --locked --workspace --all-features", root, &[]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step("page", "npm test", &site, &[("SITE_DIR", &published)]),
+        step("page", "npm test", &site, &[("SITE_DIR", &published), ("CHROMIUM", &chromium)]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[]),
         step(
             "zizmor",

@@ -11,12 +11,16 @@ use std::{
     path::PathBuf,
     process::ExitCode,
 };
+use towline_descriptor::Url;
 
 /// Serve the site on this machine, to try the page and devices.
 ///
-/// With --https a certificate authority is made for this run; its certificate
-/// is written to dist/serve-ca.pem, for `cargo xtask check --ca`, `cargo xtask
-/// sim update --ca`, and devices on the bench. Its key stays in memory.
+/// The site is found at the top and below the path of its base URL. With
+/// --https a certificate authority is made for this run; it vouches for
+/// localhost and for the host of the base URL, so that devices can rehearse an
+/// update. Its certificate is written to dist/serve-ca.pem, for `cargo xtask
+/// check --ca`, `cargo xtask sim update --ca`, and devices on the bench. Its
+/// key stays in memory.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the site [default: dist/site].
@@ -43,16 +47,13 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let ui = global.ui();
     let places = Places { store: None, site_dir: args.site.clone() };
-    let (root, ca) = match (&args.site, &args.ca) {
-        (Some(site), Some(ca)) => (site.clone(), ca.clone()),
-        _ => {
-            let project = Project::open(global.manifest.as_deref(), &places)?;
-            let ca = args.ca.clone();
-            (project.site_dir, ca.unwrap_or_else(|| project.config.root.join("dist/serve-ca.pem")))
-        }
-    };
+    let project = Project::open(global.manifest.as_deref(), &places)?;
+    let config = &project.config;
+    let root = &project.site_dir;
+    let ca = args.ca.clone().unwrap_or_else(|| config.root.join("dist/serve-ca.pem"));
+    let url = Url::parse(&config.base_url)?;
     let identity = if args.https {
-        let mut names = vec!["localhost".into(), args.address.to_string()];
+        let mut names = vec!["localhost".into(), args.address.to_string(), url.host().into()];
         names.extend(args.names.iter().cloned());
         let identity = Identity::new(&names)?;
         std::fs::write(&ca, &identity.authority).with_context(|| ca.display().to_string())?;
@@ -60,7 +61,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     } else {
         None
     };
-    let server = Server::bind(SocketAddr::new(args.address, args.port), &root, identity.as_ref())?;
+    let server = Server::bind(
+        SocketAddr::new(args.address, args.port),
+        root,
+        url.path(),
+        identity.as_ref(),
+    )?;
     let scheme = if args.https { "https" } else { "http" };
     println!("{scheme}://{}/", server.address()?);
     if args.https {

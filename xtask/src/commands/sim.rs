@@ -3,13 +3,15 @@
 use super::print_json;
 use crate::{
     cli::Global,
-    name::TargetName,
+    name::{ChannelName, TargetName},
     project::{Places, Project},
+    site::descriptor_path,
     store::Store,
-    ui::{Hinted, Ui},
+    ui::Hinted,
 };
 use anyhow::{Context, Result};
 use std::{
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -19,17 +21,20 @@ use towline_sim::{Device, Net, Scheme};
 
 /// Run a device on this machine: the real update client, with a file as flash.
 ///
-/// Try a release before any device meets it:
-///
-///   cargo xtask sim flash --target esp32c3 --flash flash.bin
-///   cargo xtask serve --https &
-///   cargo xtask sim update --flash flash.bin --ca dist/serve-ca.pem --url
-///   <the path of the descriptor>
+/// Shows what devices will do with a release before any of them meets it.
 #[derive(Debug, clap::Args)]
+#[command(after_long_help = REHEARSAL)]
 pub(crate) struct Args {
     #[command(subcommand)]
     command: Command,
 }
+
+const REHEARSAL: &str = "\
+Rehearse an update with the site that is not published yet:
+  cargo xtask sim flash --target esp32c3 --version 1.0.0
+  cargo xtask serve --https &
+  cargo xtask sim update --channel stable --target esp32c3 \\
+      --connect 127.0.0.1:8080 --ca dist/serve-ca.pem";
 
 #[derive(Debug, clap::Subcommand)]
 enum Command {
@@ -62,10 +67,19 @@ struct Flash {
 /// The certificate of the host is checked as on a device.
 #[derive(Debug, clap::Args)]
 struct Update {
-    /// URL of the descriptor, such as
-    /// <https://example.org/fw/ota/stable/esp32c3.json>.
-    #[arg(long)]
-    url: String,
+    /// URL of the descriptor.
+    #[arg(long, required_unless_present = "target")]
+    url: Option<String>,
+    /// Take the URL of this target from towline.toml.
+    #[arg(long, value_name = "NAME", conflicts_with = "url")]
+    target: Option<TargetName>,
+    /// Take the URL of this channel.
+    #[arg(long, value_name = "NAME", default_value = "stable", conflicts_with = "url")]
+    channel: ChannelName,
+    /// Connect to this address whatever the host is, such as that of `cargo
+    /// xtask serve --https`.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    connect: Option<SocketAddr>,
     /// The flash file.
     #[arg(long, value_name = "FILE", default_value = "flash.bin")]
     flash: PathBuf,
@@ -91,7 +105,7 @@ struct Info {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     match &args.command {
         Command::Flash(args) => flash(global, args)?,
-        Command::Update(args) => update(global.ui(), args)?,
+        Command::Update(args) => update(global, args)?,
         Command::Info(args) => info(args)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -134,17 +148,27 @@ fn flash(global: &Global, args: &Flash) -> Result<()> {
     Ok(())
 }
 
-fn update(ui: Ui, args: &Update) -> Result<()> {
+fn update(global: &Global, args: &Update) -> Result<()> {
+    let ui = global.ui();
+    let url = match (&args.url, &args.target) {
+        (Some(url), _) => url.clone(),
+        (None, target) => {
+            let places = Places { store: None, site_dir: None };
+            let config = Project::open(global.manifest.as_deref(), &places)?.config;
+            let target = target.as_ref().context("either --url or --target")?;
+            format!("{}{}", config.base_url, descriptor_path(&args.channel, target))
+        }
+    };
     let mut device = open(&args.flash)?;
-    let mut net = Net::new(Scheme::Https, args.ca.as_deref())?;
+    let mut net = Net::new(Scheme::Https, args.ca.as_deref())?.rehearsed_at(args.connect);
     ui.say(running(&mut device)?);
     let bar = ui.bytes(0);
-    let outcome = device.update(&mut net, &args.url, |progress| {
+    let outcome = device.update(&mut net, &url, |progress| {
         bar.set_length(progress.size.into());
         bar.set_position(progress.received.into());
     });
     bar.finish_and_clear();
-    let outcome = outcome.with_context(|| format!("updating from {}", args.url))?;
+    let outcome = outcome.with_context(|| format!("updating from {url}"))?;
     let runs = device.boot()?.head.app.version;
     if args.json {
         return print_json(&match &outcome {

@@ -23,7 +23,8 @@ impl Host {
     fn serve(site: &Path, ca: PathBuf) -> Self {
         let identity = Identity::new(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         fs::write(&ca, &identity.authority).unwrap();
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), site, Some(&identity)).unwrap();
+        let server =
+            Server::bind("127.0.0.1:0".parse().unwrap(), site, "/", Some(&identity)).unwrap();
         let address = server.address().unwrap();
         thread::spawn(move || server.run(|_| {}));
         Self { address, ca }
