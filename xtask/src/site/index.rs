@@ -187,7 +187,8 @@ pub(super) fn release(record: &Record, channels: &Channels) -> IndexRelease {
     }
 }
 
-fn target(record: &Record, name: &TargetName, target: &TargetRecord) -> IndexTarget {
+/// Describes the images of a target of a release.
+pub(super) fn target(record: &Record, name: &TargetName, target: &TargetRecord) -> IndexTarget {
     let file = |role, artifact: &Artifact| IndexArtifact {
         path: Some(artifact_path(record, name, role, artifact)),
         size: artifact.size,

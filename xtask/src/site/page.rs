@@ -1,16 +1,18 @@
 //! The page that people see, rendered from a template.
 
-use super::{SiteError, descriptor_path, index, served_targets};
+use super::{IndexTarget, SiteError, descriptor_path, index, served_targets};
 use crate::{
     channel::Channels,
     config::{Channel, Config},
-    name::ChannelName,
-    release::{Record, Role},
+    name::{ChannelName, TargetName},
+    release::Record,
+    source::date_text,
     store::sha256,
 };
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, value::Serde};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use towline_descriptor::Version;
 
 const TEMPLATE: &str = include_str!("../../../templates/pages/index.html.j2");
 const STYLE: &str = include_str!("../../../site/assets/style.css");
@@ -53,7 +55,7 @@ struct PageServed {
 
 #[derive(Serialize)]
 struct PageRelease {
-    version: String,
+    version: Version,
     prerelease: bool,
     yanked: Option<String>,
     released: String,
@@ -63,36 +65,14 @@ struct PageRelease {
     targets: Vec<PageTarget>,
 }
 
+/// A target with what its release says for all of them.
 #[derive(Serialize)]
 struct PageTarget {
-    target: String,
-    chip: String,
-    chip_name: String,
-    version: String,
+    version: Version,
     released: String,
     notes: Option<String>,
-    flash_size: u32,
-    slot_size: Option<u32>,
-    secure_version: u32,
-    app: PageFile,
-    factory: Option<PageFile>,
-    parts: Vec<PagePart>,
-}
-
-#[derive(Serialize)]
-struct PagePart {
-    role: Role,
-    offset: u32,
     #[serde(flatten)]
-    file: PageFile,
-}
-
-#[derive(Serialize)]
-struct PageFile {
-    file: String,
-    path: String,
-    size: u32,
-    sha256: String,
+    target: IndexTarget,
 }
 
 /// Renders the page and its assets into `files`.
@@ -125,6 +105,7 @@ pub(super) fn render(
     environment.add_filter("size", |bytes: u64| size_text(bytes));
     environment.add_filter("hex", |offset: u32| format!("{offset:#x}"));
     environment.add_filter("short", |hash: &str| hash.chars().take(12).collect::<String>());
+    environment.add_filter("file_name", |path: &str| path.rsplit('/').next().map(str::to_owned));
     environment.add_template("index.html", TEMPLATE)?;
     let page = environment.get_template("index.html")?.render(Value::from(Serde(context)))?;
     files.insert("index.html".into(), page.into_bytes());
@@ -146,14 +127,11 @@ fn channel<'a>(
     channels: &Channels,
     releases: &[Record],
 ) -> PageChannel<'a> {
-    let targets = served_targets(name, channels, releases).into_iter().map(|(target, record)| {
-        let release = index::release(record, channels);
-        let shown = release.targets.iter().find(|shown| shown.target == *target);
-        PageServed {
+    let targets =
+        served_targets(name, channels, releases).into_iter().map(|(target, record)| PageServed {
             descriptor: descriptor_path(name, target),
-            target: page_target(&release, shown.expect("the record has the target")),
-        }
-    });
+            target: page_target(record, target),
+        });
     PageChannel {
         name: name.as_str(),
         description: channel.description.as_deref(),
@@ -175,8 +153,8 @@ fn release(
     };
     PageRelease {
         channels: config.channels.keys().filter(serves).map(ToString::to_string).collect(),
-        targets: release.targets.iter().map(|target| page_target(&release, target)).collect(),
-        version: release.version.to_string(),
+        targets: record.targets.keys().map(|target| page_target(record, target)).collect(),
+        version: release.version,
         prerelease: release.prerelease,
         yanked: release.yanked,
         released: release.released,
@@ -185,37 +163,11 @@ fn release(
     }
 }
 
-fn page_target(release: &index::IndexRelease, target: &index::IndexTarget) -> PageTarget {
+fn page_target(record: &Record, target: &TargetName) -> PageTarget {
     PageTarget {
-        target: target.target.to_string(),
-        chip: target.chip.to_string(),
-        chip_name: target.chip_family.clone(),
-        version: release.version.to_string(),
-        released: release.released.clone(),
-        notes: release.notes.clone(),
-        flash_size: target.flash_size,
-        slot_size: target.slot_size,
-        secure_version: target.secure_version,
-        app: page_file(&target.app),
-        factory: target.factory.as_ref().map(page_file),
-        parts: target
-            .parts
-            .iter()
-            .map(|part| PagePart {
-                role: part.role,
-                offset: part.offset,
-                file: page_file(&part.file),
-            })
-            .collect(),
-    }
-}
-
-fn page_file(file: &index::IndexArtifact) -> PageFile {
-    let path = file.path.clone().unwrap_or_default();
-    PageFile {
-        file: path.rsplit('/').next().unwrap_or_default().to_owned(),
-        path,
-        size: file.size,
-        sha256: file.sha256.to_string(),
+        version: record.version.clone(),
+        released: date_text(record.source_date),
+        notes: record.notes.clone(),
+        target: index::target(record, target, &record.targets[target]),
     }
 }

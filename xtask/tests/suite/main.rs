@@ -3,6 +3,7 @@
 
 mod device;
 mod firmware;
+mod house;
 mod oracles;
 mod release;
 mod site;

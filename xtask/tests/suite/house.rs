@@ -1,0 +1,31 @@
+//! What the repository promises about itself.
+
+use crate::support::repository;
+use std::fs;
+use toml::Table;
+
+fn manifest(path: &str) -> Table {
+    fs::read_to_string(repository().join(path)).unwrap().parse().unwrap()
+}
+
+#[test]
+fn both_workspaces_have_the_same_edition_rust_version_and_lints() {
+    let (host, chip) = (manifest("Cargo.toml"), manifest("firmware/Cargo.toml"));
+    for key in ["edition", "rust-version", "license", "publish"] {
+        assert_eq!(host["workspace"]["package"][key], chip["workspace"]["package"][key], "{key}");
+    }
+    for lints in ["rust", "clippy"] {
+        assert_eq!(host["workspace"]["lints"][lints], chip["workspace"]["lints"][lints], "{lints}");
+    }
+}
+
+#[test]
+fn every_package_takes_dependencies_and_lints_from_its_workspace() {
+    for package in ["xtask", "firmware/descriptor", "firmware/update", "firmware/sim", "firmware/esp"] {
+        let manifest = manifest(&format!("{package}/Cargo.toml"));
+        assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{package}");
+        for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
+            assert_eq!(dependency["workspace"].as_bool(), Some(true), "{package}: {name}");
+        }
+    }
+}
