@@ -5,7 +5,12 @@
 //! .bin -----------------^
 //! ```
 
-use crate::{config::Target, name::ProjectName, release::Role};
+use crate::{
+    config::Target,
+    name::ProjectName,
+    placement::{Placed, faults, first_app, smallest_slot},
+    release::Role,
+};
 use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
 use espflash::{
     flasher::{FlashData, FlashSettings},
@@ -132,18 +137,9 @@ pub enum ImagesError {
         /// Size of the slot.
         slot: u32,
     },
-    /// Two parts would be written to the same place, or one over other data.
-    #[error("the {part} at {from:#x} to {to:#x} overlaps {with}")]
-    Overlap {
-        /// The part.
-        part: &'static str,
-        /// Its first byte.
-        from: u32,
-        /// The byte after its last.
-        to: u32,
-        /// What it overlaps.
-        with: String,
-    },
+    /// A part would be written where it may not be.
+    #[error("the {} {}", .0.as_str(), .1)]
+    Place(Role, String),
 }
 
 /// An ELF32 header and nothing else. espflash hands out the bundled bootloader
@@ -229,7 +225,15 @@ pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Ima
             parts.push(part(Role::Otadata, otadata.offset(), blank));
         }
         parts.sort_by_key(|part| part.offset);
-        check_places(&parts, table)?;
+        let placed = |part: &ImagePart| {
+            Placed::new(part.role, part.role.as_str(), part.offset, part.bytes.len())
+        };
+        let placed: Vec<_> = parts.iter().map(placed).collect();
+        let faults =
+            faults(target.chip, target.flash_size.size(), &placed, table.partitions.partitions());
+        if let Some((index, message)) = faults.into_iter().next() {
+            return Err(ImagesError::Place(parts[index].role, message));
+        }
     }
     Ok(Images { head, version, app, parts, slot_size })
 }
@@ -337,21 +341,9 @@ impl Table {
         let partitions =
             PartitionTable::try_from(read(path)?).map_err(|error| fault(error.to_string()))?;
         let binary = partitions.to_bin().map_err(|error| fault(error.to_string()))?;
-        let apps = || partitions.partitions().iter().filter(|p| p.ty() == Type::App);
-        let is_ota = |label: &str| label.starts_with("ota_");
-        let subtype = |p: &Partition| p.subtype().to_string();
-        let slots = apps().filter(|p| is_ota(&subtype(p)));
-        let smallest_slot = slots
-            .map(Partition::size)
-            .min()
-            .or_else(|| apps().map(Partition::size).min())
-            .ok_or_else(|| fault("it has no app partition".into()))?;
-        // A first flash goes where the bootloader looks on blank otadata.
-        let first = apps()
-            .find(|p| subtype(p) == "factory")
-            .or_else(|| apps().find(|p| subtype(p) == "ota_0"))
-            .or_else(|| apps().next())
-            .ok_or_else(|| fault("it has no app partition".into()))?;
+        let no_app = || fault("it has no app partition".into());
+        let smallest_slot = smallest_slot(partitions.partitions()).ok_or_else(no_app)?;
+        let first = first_app(partitions.partitions()).ok_or_else(no_app)?;
         Ok(Self {
             path: path.to_owned(),
             binary,
@@ -362,41 +354,4 @@ impl Table {
             partitions,
         })
     }
-}
-
-/// Checks that no part overlaps another, nor settings, nor another partition.
-fn check_places(parts: &[ImagePart], table: &Table) -> Result<(), ImagesError> {
-    for (index, part) in parts.iter().enumerate() {
-        let range = range_of(part);
-        let overlap = |with: String| {
-            Err(ImagesError::Overlap {
-                part: part.role.as_str(),
-                from: range.start,
-                to: range.end,
-                with,
-            })
-        };
-        if let Some(other) = parts[..index].iter().find(|other| touches(&range_of(other), &range)) {
-            return overlap(format!("the {}", other.role.as_str()));
-        }
-        for partition in table.partitions.partitions() {
-            let has_partition = matches!(part.role, Role::App | Role::Otadata);
-            let own = has_partition && partition.offset() == part.offset;
-            let place = partition.offset()..partition.offset() + partition.size();
-            if !own && touches(&place, &range) {
-                let settings = partition.subtype() == SubType::Data(DataType::Nvs);
-                let what = if settings { ", which holds settings" } else { "" };
-                return overlap(format!("partition {}{what}", partition.name()));
-            }
-        }
-    }
-    Ok(())
-}
-
-fn range_of(part: &ImagePart) -> std::ops::Range<u32> {
-    part.offset..part.offset + u32::try_from(part.bytes.len()).unwrap_or(u32::MAX - part.offset)
-}
-
-fn touches(a: &std::ops::Range<u32>, b: &std::ops::Range<u32>) -> bool {
-    a.start < b.end && b.start < a.end
 }

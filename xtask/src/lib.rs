@@ -22,6 +22,7 @@ pub mod config;
 pub mod disk;
 pub mod image;
 pub mod name;
+pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod publish;

@@ -2,11 +2,11 @@
 
 use super::{Files, Problem, read_listed};
 use crate::{
+    placement::{Placed, faults, smallest_slot},
     release::Role,
     site::{Index, IndexArtifact, IndexPart, IndexRelease, IndexTarget},
 };
-use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
-use std::ops::Range;
+use esp_idf_part::PartitionTable;
 use towline::image::{self, Head, Header, ImageError};
 
 /// Checks everything that is published for a target of a release.
@@ -137,17 +137,7 @@ fn check_parts(
             report(target.target.as_str(), format!("has parts, but no {}", role.as_str()));
         }
     }
-    if let Some((part, path, bytes)) = by_role(Role::Bootloader) {
-        let expected = target.chip.bootloader_offset();
-        if part.offset != expected {
-            report(
-                path,
-                format!(
-                    "is at {:#x}, an {} looks for it at {expected:#x}",
-                    part.offset, target.chip
-                ),
-            );
-        }
+    if let Some((_, path, bytes)) = by_role(Role::Bootloader) {
         let header = bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse);
         match (image::check(bytes), header) {
             (Err(error), _) | (_, Err(error)) => report(path, error.to_string()),
@@ -170,74 +160,27 @@ fn check_parts(
     {
         report(path, "is not the image that updates carry".into());
     }
-    for (index, (part, path, bytes)) in parts.iter().enumerate() {
-        let range = range(part.offset, bytes.len());
-        for (other, other_path, other_bytes) in &parts[..index] {
-            if touches(&range, &self::range(other.offset, other_bytes.len())) {
-                report(path, format!("overlaps {other_path}"));
-            }
-        }
-    }
     if let Some((_, path, bytes)) = by_role(Role::PartitionTable) {
         match PartitionTable::try_from_bytes(bytes.clone()) {
             Err(error) => report(path, error.to_string()),
             Ok(table) => {
-                for (part, path, bytes) in parts {
-                    let range = range(part.offset, bytes.len());
-                    for message in check_place(part, &range, table.partitions(), target) {
-                        report(path, message);
-                    }
+                let placed: Vec<_> = parts
+                    .iter()
+                    .map(|(part, path, bytes)| {
+                        Placed::new(part.role, path, part.offset, bytes.len())
+                    })
+                    .collect();
+                let partitions = table.partitions();
+                for (index, fault) in faults(target.chip, target.flash_size, &placed, partitions) {
+                    report(&parts[index].1, fault);
+                }
+                if target.slot_size != smallest_slot(partitions) {
+                    report(path, "has another slot size than the index states".into());
                 }
             }
         }
     }
     messages
-}
-
-/// Checks where a part lies among the partitions.
-fn check_place(
-    part: &IndexPart,
-    range: &Range<usize>,
-    partitions: &[Partition],
-    target: &IndexTarget,
-) -> Vec<String> {
-    let mut messages = Vec::new();
-    if range.end > target.flash_size as usize {
-        messages.push("does not fit the flash".to_owned());
-    }
-    let is_app = part.role == Role::App;
-    if is_app && !partitions.iter().any(|p| p.ty() == Type::App && p.offset() == part.offset) {
-        messages.push(format!("no app partition starts at {:#x}", part.offset));
-    }
-    for partition in partitions {
-        let own = partition.offset() == part.offset && is_place_of(part.role, partition);
-        let place = self::range(partition.offset(), partition.size() as usize);
-        if own && range.end > place.end {
-            messages.push(format!("does not fit partition {}", partition.name()));
-        } else if !own && touches(range, &place) {
-            let settings = partition.subtype() == SubType::Data(DataType::Nvs);
-            let what = if settings { ", which holds settings" } else { "" };
-            messages.push(format!("overlaps partition {}{what}", partition.name()));
-        }
-    }
-    if is_app {
-        let is_slot =
-            |p: &&Partition| p.ty() == Type::App && p.subtype().to_string().starts_with("ota_");
-        let smallest = partitions.iter().filter(is_slot).map(Partition::size).min();
-        if smallest.is_some() && smallest != target.slot_size {
-            messages.push("the index states another slot size than the partition table".to_owned());
-        }
-    }
-    messages
-}
-
-/// Returns whether a part belongs into a partition.
-fn is_place_of(role: Role, partition: &Partition) -> bool {
-    match role {
-        Role::App => partition.ty() == Type::App,
-        Role::Otadata => partition.subtype() == SubType::Data(DataType::Ota),
-        _ => false,
-    }
 }
 
 fn is_merged(factory: &[u8], parts: &[(&IndexPart, String, Vec<u8>)]) -> bool {
@@ -252,12 +195,4 @@ fn is_merged(factory: &[u8], parts: &[(&IndexPart, String, Vec<u8>)]) -> bool {
         at = offset + bytes.len();
     }
     at == factory.len()
-}
-
-fn range(offset: u32, len: usize) -> Range<usize> {
-    offset as usize..offset as usize + len
-}
-
-fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end && b.start < a.end
 }

@@ -123,7 +123,7 @@ fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {
     use crate::{publish::KeepError::Rule, release::RuleError};
     let hint = match &error {
         Rule(RuleError::OtherBytes { .. } | RuleError::EqualPrecedence { .. }) => {
-            "a release is immutable: raise the version of the firmware"
+            "a release is immutable: raise the version of the firmware; to try things out, use `cargo xtask build` or another --store"
         }
         Rule(RuleError::MissingTargets { .. }) => {
             "build them too, or name those that end with --drop-target; their devices stay on the last release"

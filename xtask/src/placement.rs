@@ -1,0 +1,104 @@
+//! Where the parts of a first flash lie, and whether they may lie there.
+
+use crate::release::Role;
+use esp_idf_part::{DataType, Partition, SubType, Type};
+use std::ops::Range;
+use towline_descriptor::Chip;
+
+/// A part in flash.
+#[derive(Clone, Debug)]
+pub struct Placed<'a> {
+    /// What it is.
+    pub role: Role,
+    /// How it is called in messages about others.
+    pub name: &'a str,
+    /// The bytes of flash that it takes.
+    pub range: Range<u64>,
+}
+
+impl<'a> Placed<'a> {
+    /// Places `len` bytes at `offset`.
+    pub fn new(role: Role, name: &'a str, offset: u32, len: usize) -> Self {
+        Self { role, name, range: range(offset, len as u64) }
+    }
+}
+
+/// Returns all faults of a set of parts: for each the index of the part, and
+/// what is wrong with its place.
+pub fn faults(
+    chip: Chip,
+    flash_size: u32,
+    parts: &[Placed<'_>],
+    partitions: &[Partition],
+) -> Vec<(usize, String)> {
+    let mut faults = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let mut report = |message: String| faults.push((index, message));
+        let start = part.range.start;
+        if part.range.end > u64::from(flash_size) {
+            report("does not fit the flash".into());
+        }
+        if part.role == Role::Bootloader && start != u64::from(chip.bootloader_offset()) {
+            let expected = chip.bootloader_offset();
+            report(format!("is at {start:#x}, an {chip} looks for it at {expected:#x}"));
+        }
+        for other in &parts[..index] {
+            if touches(&part.range, &other.range) {
+                report(format!("overlaps {}", other.name));
+            }
+        }
+        let mut has_place = !matches!(part.role, Role::App | Role::Otadata);
+        for partition in partitions {
+            let place = range(partition.offset(), partition.size().into());
+            if place.start == start && is_place_of(part.role, partition) {
+                has_place = true;
+                if part.range.end > place.end {
+                    report(format!("does not fit partition {}", partition.name()));
+                }
+            } else if touches(&part.range, &place) {
+                let settings = partition.subtype() == SubType::Data(DataType::Nvs);
+                let what = if settings { ", which holds settings" } else { "" };
+                report(format!("overlaps partition {}{what}", partition.name()));
+            }
+        }
+        if !has_place {
+            report(format!("no {} partition starts at {start:#x}", part.role.as_str()));
+        }
+    }
+    faults
+}
+
+/// Returns the size of the smallest slot that an update can go to.
+pub fn smallest_slot(partitions: &[Partition]) -> Option<u32> {
+    let apps = || partitions.iter().filter(|partition| partition.ty() == Type::App);
+    let slots = apps().filter(|partition| is_slot(partition)).map(Partition::size).min();
+    slots.or_else(|| apps().map(Partition::size).min())
+}
+
+/// Returns the partition that the bootloader boots while nothing is selected.
+pub fn first_app(partitions: &[Partition]) -> Option<&Partition> {
+    let apps = || partitions.iter().filter(|partition| partition.ty() == Type::App);
+    let named = |subtype: &str| apps().find(|partition| partition.subtype().to_string() == subtype);
+    named("factory").or_else(|| named("ota_0")).or_else(|| apps().next())
+}
+
+fn is_slot(partition: &Partition) -> bool {
+    partition.subtype().to_string().starts_with("ota_")
+}
+
+/// Returns whether a part belongs into a partition.
+fn is_place_of(role: Role, partition: &Partition) -> bool {
+    match role {
+        Role::App => partition.ty() == Type::App,
+        Role::Otadata => partition.subtype() == SubType::Data(DataType::Ota),
+        _ => false,
+    }
+}
+
+fn range(offset: u32, len: u64) -> Range<u64> {
+    u64::from(offset)..u64::from(offset) + len
+}
+
+fn touches(a: &Range<u64>, b: &Range<u64>) -> bool {
+    a.start < b.end && b.start < a.end
+}
