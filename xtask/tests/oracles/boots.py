@@ -1,10 +1,17 @@
 """Boots variants of a flash image with the bootloader that is in it, emulated.
 
-stdin: `{"emulator": folder of esp32c3.py, "flash": file, "until": text,
-"variants": list}`. A variant is a list of `[offset, hexadecimal digits]`:
-bytes to put into the flash before the boot. stdout: a list, in the same order,
-of `{"reached": whether a line had the text, "output": what was printed,
-"otadata": the records afterwards}`; `otadata` in stdin is where those are.
+stdin: an object of
+
+    emulator  the folder of esp32c3.py
+    flash     the file with the flash image
+    until     text; a boot ends after the line that has it
+    otadata   the flash offsets of the two records of otadata
+    variants  lists of `[offset, hexadecimal digits]`: bytes that are put into
+              the flash before the boot
+
+stdout: a list, in the order of the variants, of `{"reached", "output",
+"otadata"}`: whether a line had the text, what was printed, and the records
+afterwards as hexadecimal digits.
 """
 
 import contextlib
