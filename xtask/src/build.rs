@@ -157,6 +157,10 @@ pub fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if let Output::Cargo { triple, target_dir } = &build.output {
+        // The folders of registries are known once the packages are there.
+        line("fetching packages");
+        toolchain::capture("cargo", &["fetch", "--target", triple], &build.dir)
+            .with_context(|| format!("target {name}"))?;
         command
             .args(["--message-format", "json-render-diagnostics"])
             .arg("--config")
@@ -217,14 +221,22 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
     // rustc calls the standard library /rustc/<commit> unless its source is
     // installed.
     let library = toolchain::sysroot(&dir)?.join("lib/rustlib/src/rust");
-    let flags: Vec<String> = [
-        (toolchain::cargo_home()?, "/cargo".to_owned()),
+    let home = toolchain::cargo_home()?;
+    let mut prefixes = vec![
         (repository_of(&dir), "/source".to_owned()),
         (library, format!("/rustc/{}", toolchain::commit(&dir)?)),
-    ]
-    .iter()
-    .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
-    .collect();
+        (home.clone(), "/cargo".to_owned()),
+    ];
+    // A registry's folder is named after the registry, and a mirror has
+    // another name. The last prefix that matches counts.
+    let registries = home.join("registry/src").read_dir().into_iter().flatten().flatten();
+    let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
+    registries.sort();
+    prefixes.extend(registries.into_iter().map(|path| (path, "/cargo/registry".to_owned())));
+    let flags: Vec<String> = prefixes
+        .iter()
+        .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
+        .collect();
     Ok(format!("target.{triple}.rustflags={}", serde_json::to_string(&flags)?))
 }
 

@@ -1,8 +1,8 @@
 //! The second-stage bootloader as espflash bundles it: no rollback built in.
 //!
 //! It reads the partition table and otadata, boots the selected slot, and
-//! falls back to another one if the image there is not sound. Where nothing is
-//! selected it boots `ota_0` and records that.
+//! falls back to another app if the image there is not sound. Where nothing is
+//! selected it boots the factory app, or else `ota_0` and records that.
 
 use crate::flash::{Flash, FlashError};
 use embedded_storage::nor_flash::ReadNorFlash;
@@ -10,7 +10,7 @@ use towline::{
     Layout, OtaData, Region,
     image::{HEAD_LEN, Head, ImageCheck, ImageError},
     layout::{LayoutError, PARTITION_TABLE_OFFSET},
-    otadata::{Boot, State},
+    otadata::{Boot, Record, State},
 };
 
 /// What was booted.
@@ -18,8 +18,8 @@ use towline::{
 pub struct Booted {
     /// Where things are in flash.
     pub layout: Layout,
-    /// Index of the slot.
-    pub slot: usize,
+    /// Index of the slot; `None` for the factory app.
+    pub slot: Option<usize>,
     /// What otadata says of the image; [`State::Undefined`] where the slot was
     /// not selected by a record.
     pub state: State,
@@ -41,6 +41,13 @@ pub enum BootError {
     NothingBootable(ImageError),
 }
 
+impl Booted {
+    /// Returns the name of the partition that runs.
+    pub fn partition(&self) -> String {
+        self.slot.map_or("factory".into(), |slot| format!("ota_{slot}"))
+    }
+}
+
 /// Boots: returns the slot that would run, and records the choice where the
 /// bootloader does.
 ///
@@ -51,15 +58,22 @@ pub fn boot(flash: &mut Flash) -> Result<Booted, BootError> {
     let count = layout.slots().len();
     let otadata = OtaData::read(flash, layout.otadata)?;
     let (selected, selected_state) = match otadata.boot(count) {
-        Boot::Slot { slot, state, .. } => (slot, state),
-        Boot::Default => (0, State::Undefined),
+        Boot::Slot { slot, state, .. } => (Some(slot), state),
+        Boot::Default if layout.factory.is_some() => (None, State::Undefined),
+        Boot::Default => (Some(0), State::Undefined),
     };
-    let candidates = (0..=selected).rev().chain(selected + 1..count);
+    // Downwards to the factory app, then upwards.
+    let below = (0..=selected.unwrap_or(0)).rev().filter(|_| selected.is_some()).map(Some);
+    let above = (selected.map_or(0, |slot| slot + 1)..count).map(Some);
     let mut fault = ImageError::NotAnImage;
-    for slot in candidates {
-        match load(flash, layout.slots()[slot])? {
+    for slot in below.chain([None]).chain(above) {
+        let Some(region) = slot.map_or(layout.factory, |slot| Some(layout.slots()[slot])) else {
+            continue;
+        };
+        match load(flash, region)? {
             Ok(head) => {
-                if otadata.active().is_none()
+                if let Some(slot) = slot
+                    && starts_anew(&layout, &otadata)
                     && let Some(change) = otadata.select(slot, count, State::Valid)
                 {
                     change.write(flash, layout.otadata)?;
@@ -71,6 +85,14 @@ pub fn boot(flash: &mut Flash) -> Result<Booted, BootError> {
         }
     }
     Err(BootError::NothingBootable(fault))
+}
+
+/// Returns whether the bootloader records what it boots: there is no factory
+/// app, and both records are blank, or rejected and crc-bad.
+fn starts_anew(layout: &Layout, otadata: &OtaData) -> bool {
+    let is_free =
+        |record: &Record| record.is_blank() || (record.is_invalid() && !record.has_right_crc());
+    layout.factory.is_none() && otadata.records.iter().all(is_free)
 }
 
 /// Checks the image in a slot as the bootloader does before it jumps there.

@@ -111,9 +111,10 @@ impl Layout {
     }
 
     /// Returns the slot that an update goes to while `running` runs: the next
-    /// one, so that all are used in turn.
-    pub fn spare(&self, running: usize) -> usize {
-        (running + 1) % self.slots.len()
+    /// one, so that all are used in turn. `None` is the factory app, from which
+    /// it goes to the first.
+    pub fn spare(&self, running: Option<usize>) -> usize {
+        running.map_or(0, |slot| (slot + 1) % self.slots.len())
     }
 }
 

@@ -132,12 +132,22 @@ impl Record {
     /// Returns whether the bootloader ignores the record for good: blank, or
     /// its image was rejected. The crc is not consulted.
     pub fn is_invalid(&self) -> bool {
-        self.seq == BLANK_SEQ || matches!(self.state, State::Invalid | State::Aborted)
+        self.is_blank() || matches!(self.state, State::Invalid | State::Aborted)
     }
 
     /// Returns whether the record may decide.
     pub fn is_valid(&self) -> bool {
-        !self.is_invalid() && self.crc == CHECKSUM.checksum(&self.seq.to_le_bytes())
+        !self.is_invalid() && self.has_right_crc()
+    }
+
+    /// Returns whether the crc is that of the sequence number.
+    pub fn has_right_crc(&self) -> bool {
+        self.crc == CHECKSUM.checksum(&self.seq.to_le_bytes())
+    }
+
+    /// Returns whether the record was never written, or erased.
+    pub fn is_blank(&self) -> bool {
+        self.seq == BLANK_SEQ
     }
 
     /// Returns the slot that the record selects among `slots`.

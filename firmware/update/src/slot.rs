@@ -71,12 +71,13 @@ pub struct Verified {
 }
 
 impl<'a, F: NorFlash> SlotWriter<'a, F> {
-    /// Begins to write `offer` to the slot that follows `running_slot`.
+    /// Begins to write `offer` to the slot that follows `running_slot`, `None`
+    /// being the factory app.
     /// Nothing is erased yet.
     pub fn begin(
         flash: &'a mut F,
         layout: &'a Layout,
-        running_slot: usize,
+        running_slot: Option<usize>,
         running: &'a Running<'a>,
         offer: &'a Offer,
     ) -> Self {

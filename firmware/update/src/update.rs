@@ -22,8 +22,8 @@ pub struct Updater<'a, F, N> {
     pub net: &'a mut N,
     /// Where the slots are.
     pub layout: &'a Layout,
-    /// Index of the slot that runs.
-    pub running_slot: usize,
+    /// Index of the slot that runs; `None` for the factory app.
+    pub running_slot: Option<usize>,
     /// What runs.
     pub running: Running<'a>,
 }

@@ -219,8 +219,6 @@ fn open(flash: &Path) -> Result<Device> {
 fn running(device: &mut Device) -> Result<String> {
     let booted = device.boot()?;
     let app = &booted.head.app;
-    Ok(format!(
-        "runs {} {} from ota_{} ({})",
-        app.project_name, app.version, booted.slot, booted.state
-    ))
+    let partition = booted.partition();
+    Ok(format!("runs {} {} from {partition} ({})", app.project_name, app.version, booted.state))
 }

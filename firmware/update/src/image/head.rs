@@ -55,7 +55,7 @@ impl Header {
     }
 }
 
-/// A text field of the app descriptor: up to 31 bytes of UTF-8.
+/// A text field of the app descriptor: up to 32 bytes of UTF-8.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Text(heapless::String<32, u8>);
 

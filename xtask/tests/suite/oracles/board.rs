@@ -155,7 +155,7 @@ impl Board {
             target: None,
             channel: None,
             secure_version: running.app.secure_version,
-            slot_size: self.layout.slots()[self.layout.spare(slot)].size,
+            slot_size: self.layout.slots()[self.layout.spare(Some(slot))].size,
         };
         let descriptor = Descriptor {
             version: Version::parse(offered.app.version.as_str()).unwrap(),
@@ -175,12 +175,12 @@ impl Board {
             panic!("{} is not installed", offered.app.version)
         };
         let mut flash = Flash::open(&self.path()).unwrap();
-        let mut writer = SlotWriter::begin(&mut flash, &self.layout, slot, &running, &offer);
+        let mut writer = SlotWriter::begin(&mut flash, &self.layout, Some(slot), &running, &offer);
         for piece in image.chunks(1000) {
             writer.write(piece).unwrap();
         }
         let verified = writer.finish().unwrap();
-        assert_eq!(verified.slot(), self.layout.spare(slot));
+        assert_eq!(verified.slot(), self.layout.spare(Some(slot)));
         verified.activate(&mut flash, &self.layout).unwrap();
     }
 
@@ -230,7 +230,7 @@ impl Board {
         fs::copy(self.path(), &path).unwrap();
         put(&path, variant);
         let booted = towline_sim::boot(&mut Flash::open(&path).unwrap()).unwrap();
-        (booted.slot, self.records_in(&path))
+        (booted.slot.expect("a slot runs"), self.records_in(&path))
     }
 
     fn record_offsets(&self) -> [u32; 2] {

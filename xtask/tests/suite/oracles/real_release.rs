@@ -245,7 +245,6 @@ fn the_shipped_bootloader_chooses_as_client_and_simulator_do() {
 }
 
 #[test]
-#[ignore = "the simulator records its choice where the shipped bootloader does not"]
 fn the_simulator_records_its_choice_where_the_shipped_bootloader_does() {
     let (Some(oracles), Some(site)) = (Oracles::find(), release()) else { return };
     let board = updated(&site);
