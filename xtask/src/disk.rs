@@ -73,6 +73,18 @@ impl Disk {
         write().map_err(|error| named(path, &error))
     }
 
+    /// Takes the file `from` of the old folder over as `to` of the staged one:
+    /// the same file where the file system can, else a copy.
+    ///
+    /// # Errors
+    /// Naming the new file.
+    pub fn take_over(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::hard_link(from, to)
+            .or_else(|_| fs::copy(from, to).map(drop))
+            .map_err(|error| named(to, &error))
+    }
+
     /// Writes a file of a folder that is being staged: under its final name,
     /// for the folder's own is temporary.
     ///

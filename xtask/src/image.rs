@@ -25,7 +25,7 @@ use std::{
     path::{Path, PathBuf},
 };
 use towline::image::{self, Head, ImageError};
-use towline_descriptor::{Chip, InvalidVersion, Version};
+use towline_descriptor::{Chip, InvalidVersion, Sha256, Version};
 
 /// What a target publishes.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Images {
     pub version: Version,
     /// The app image.
     pub app: Vec<u8>,
+    /// SHA-256 of the app image.
+    pub app_sha256: Sha256,
     /// The parts of a first flash in the order of their offsets; empty without
     /// a partition table.
     pub parts: Vec<ImagePart>,
@@ -183,7 +185,7 @@ pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Ima
     let bootloader = bundled.map(|(bootloader, _)| bootloader);
 
     let fault = |source| ImagesError::App { path: output.to_owned(), source };
-    image::check(&app).map_err(fault)?;
+    let app_sha256 = image::check(&app).map_err(fault)?.sha256;
     let head =
         app.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse).map_err(fault)?;
     if head.app.project_name.as_str() != project.as_str() {
@@ -235,7 +237,7 @@ pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Ima
             return Err(ImagesError::Place(parts[index].role, message));
         }
     }
-    Ok(Images { head, version, app, parts, slot_size })
+    Ok(Images { head, version, app, app_sha256, parts, slot_size })
 }
 
 impl Images {

@@ -5,23 +5,22 @@
 //! was cut short.
 
 use crate::{
-    image::Images,
+    image::{ImagePart, Images},
     name::{ProjectName, TargetName},
-    release::{Admission, Artifact, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
+    release::{Admission, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
     source::Source,
-    store::{Store, StoreError, artifact_of},
+    store::{Store, StoreError, artifact_of, artifact_with},
 };
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use towline_descriptor::Version;
 
 /// A release that is not recorded yet.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Draft {
     /// What it will be recorded as.
     pub record: Record,
-    /// The bytes of its artifacts.
-    blobs: Vec<(Artifact, Vec<u8>)>,
+    images: Vec<Images>,
 }
 
 /// Why a release cannot be made of these images.
@@ -61,7 +60,8 @@ pub enum DraftError {
 
 impl Draft {
     /// Makes a release of these images. `asked` is the version that it is to
-    /// have; a leading `v` does not count.
+    /// have; a leading `v` does not count. `existing` are the releases so far,
+    /// lowest version first.
     ///
     /// # Errors
     /// [`DraftError`].
@@ -70,6 +70,7 @@ impl Draft {
         source: &Source,
         notes: Option<String>,
         asked: Option<&Version>,
+        existing: &[Record],
         images: IndexMap<TargetName, (Images, TargetFacts)>,
     ) -> Result<Self, DraftError> {
         let (first, (first_images, _)) = images.first().ok_or(DraftError::Empty)?;
@@ -89,18 +90,16 @@ impl Draft {
         {
             return Err(DraftError::Asked { asked: asked.clone(), target: first, found: version });
         }
-        let made: Vec<_> = images
-            .into_iter()
+        let twin = existing.iter().find(|record| record.version == version);
+        let targets: Vec<_> = images
+            .iter()
             .collect::<Vec<_>>()
             .into_par_iter()
-            .map(|(name, (images, facts))| Ok((name, target_record(images, &facts)?)))
+            .map(|(name, (images, facts))| {
+                let known = twin.and_then(|twin| twin.targets.get(name));
+                Ok((name.clone(), target_record(images, facts, known)?))
+            })
             .collect::<Result<_, StoreError>>()?;
-        let mut targets = IndexMap::new();
-        let mut blobs = Vec::new();
-        for (name, (target, bytes)) in made {
-            targets.insert(name, target);
-            blobs.extend(bytes);
-        }
         let record = Record {
             fmt: FORMAT,
             project: project.clone(),
@@ -109,9 +108,10 @@ impl Draft {
             commit: source.commit.clone(),
             dirty: source.dirty,
             notes,
-            targets,
+            targets: targets.into_iter().collect(),
         };
-        Ok(Self { record, blobs })
+        let images = images.into_values().map(|(images, _)| images).collect();
+        Ok(Self { record, images })
     }
 
     /// Checks the rules of releases, and keeps the release if it is new.
@@ -125,14 +125,29 @@ impl Draft {
         dropped: &[TargetName],
     ) -> Result<Admission, KeepError> {
         let admission = admit(&self.record, existing, dropped)?;
-        // Known artifacts too: one that was damaged is mended by its bytes.
-        self.blobs
-            .par_iter()
-            .try_for_each(|(artifact, bytes)| store.put_artifact(artifact, bytes))?;
         if admission == Admission::New {
+            self.put_artifacts(store)?;
             store.put_record(&self.record)?;
         }
         Ok(admission)
+    }
+
+    /// Keeps all artifacts, those too that are kept already but were damaged.
+    ///
+    /// # Errors
+    /// If one cannot be written.
+    pub fn put_artifacts(&self, store: &impl Store) -> Result<(), StoreError> {
+        let targets: Vec<_> = self.record.targets.values().zip(&self.images).collect();
+        targets.into_par_iter().try_for_each(|(target, images)| {
+            store.put_artifact(&target.app, &images.app)?;
+            for (part, image) in target.parts.iter().zip(&images.parts) {
+                store.put_artifact(&part.artifact, &image.bytes)?;
+            }
+            match (&target.factory, images.factory()) {
+                (Some(artifact), Some(bytes)) => store.put_artifact(artifact, &bytes),
+                _ => Ok(()),
+            }
+        })
     }
 }
 
@@ -156,23 +171,24 @@ pub enum KeepError {
     Store(#[from] StoreError),
 }
 
-type Blobs = Vec<(Artifact, Vec<u8>)>;
-
-fn target_record(images: Images, facts: &TargetFacts) -> Result<(TargetRecord, Blobs), StoreError> {
-    let mut blobs = Blobs::new();
-    let mut keep = |bytes: Vec<u8>| {
-        let artifact = artifact_of(&bytes)?;
-        blobs.push((artifact.clone(), bytes));
-        Ok::<_, StoreError>(artifact)
+/// Describes a target. `known` is what the release already has of it.
+fn target_record(
+    images: &Images,
+    facts: &TargetFacts,
+    known: Option<&TargetRecord>,
+) -> Result<TargetRecord, StoreError> {
+    let app = artifact_with(&images.app, images.app_sha256)?;
+    let part = |part: &ImagePart| {
+        let artifact = if part.role == Role::App { app.clone() } else { artifact_of(&part.bytes)? };
+        Ok(Part { role: part.role, offset: part.offset, artifact })
     };
-    let factory = images.factory().map(&mut keep).transpose()?;
-    let app = keep(images.app)?;
-    let mut parts = Vec::new();
-    for part in images.parts {
-        let artifact = if part.role == Role::App { app.clone() } else { keep(part.bytes)? };
-        parts.push(Part { role: part.role, offset: part.offset, artifact });
-    }
-    let target = TargetRecord {
+    let parts: Vec<_> = images.parts.iter().map(part).collect::<Result<_, StoreError>>()?;
+    // The same parts make the same factory image.
+    let factory = match known {
+        Some(known) if known.parts == parts => known.factory.clone(),
+        _ => images.factory().map(|bytes| artifact_of(&bytes)).transpose()?,
+    };
+    Ok(TargetRecord {
         chip: facts.chip,
         flash_size: facts.flash_size,
         slot_size: images.slot_size,
@@ -180,8 +196,7 @@ fn target_record(images: Images, facts: &TargetFacts) -> Result<(TargetRecord, B
         app,
         parts,
         factory,
-    };
-    Ok((target, blobs))
+    })
 }
 
 #[cfg(test)]
@@ -232,12 +247,14 @@ mod tests {
             let facts = TargetFacts { chip: target.chip, flash_size: 4 << 20 };
             let source = Source { date: 0, commit: None, dirty: false };
             let images = IndexMap::from([(name.clone(), (images, facts))]);
-            let draft = Draft::new(&self.config.project, &source, None, None, images)?;
             let store = DirectoryStore::new(&self.root.join("dist/store"), disk.clone());
             let _lock = store.lock(|| {})?;
-            draft.keep(&store, &store.records()?, &[])?;
+            let existing = store.records()?;
+            let draft = Draft::new(&self.config.project, &source, None, None, &existing, images)?;
+            draft.keep(&store, &existing, &[])?;
             let site = render(&self.config, &self.channels, &store.records()?)?;
-            site.write(&store, &self.root.join("dist/site"), disk)?;
+            let receipts = self.root.join("dist/store/.checked.json");
+            site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
             Ok(())
         }
 
@@ -322,7 +339,8 @@ mod tests {
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
         let site = render(&project.config, &project.channels, &releases).unwrap();
-        let result = site.write(&store, &dir.path().join("dist/site"), &Disk::default());
+        let receipts = dir.path().join("dist/store/.checked.json");
+        let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));
         assert_eq!(project.files(), before);
     }

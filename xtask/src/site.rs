@@ -24,6 +24,7 @@ use crate::{
     config::Config,
     disk::{Disk, temporary_beside},
     name::{ChannelName, TargetName},
+    receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
     store::{Store, StoreError, artifact_of},
 };
@@ -49,6 +50,8 @@ const TOP_LEVEL: [&str; 6] = ["assets", "firmware", "index.html", "manifests", "
 /// A rendered site: its files by their path.
 #[derive(Clone, Debug)]
 pub struct Site {
+    /// The index of all of it.
+    pub index: Index,
     /// Files whose bytes are rendered.
     pub files: BTreeMap<String, Vec<u8>>,
     /// Files that are artifacts of the store.
@@ -126,7 +129,7 @@ pub fn render(
     page::render(config, channels, releases, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
-    Ok(Site { files, artifacts })
+    Ok(Site { index, files, artifacts })
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -233,11 +236,18 @@ fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
 
 impl Site {
     /// Writes the site beside `folder`, checks it as its clients will use it,
-    /// and puts it in the place of `folder`. Returns whether anything changed.
+    /// and puts it in the place of `folder`. `receipts` is the file that
+    /// remembers what was checked.
     ///
     /// # Errors
     /// [`SiteError`]; what stood in `folder` is untouched then.
-    pub fn write(&self, store: &impl Store, folder: &Path, disk: &Disk) -> Result<(), SiteError> {
+    pub fn write(
+        &self,
+        store: &impl Store,
+        folder: &Path,
+        receipts: &Path,
+        disk: &Disk,
+    ) -> Result<(), SiteError> {
         refuse_foreign(folder)?;
         let parent =
             folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -252,16 +262,33 @@ impl Site {
         for (path, bytes) in &self.files {
             disk.stage(&staged.join(path), bytes)?;
         }
+        // What was checked and not touched since comes from the old site.
+        let old = Receipts::read(receipts);
+        let mut known = BTreeSet::new();
+        for release in &self.index.releases {
+            for target in &release.targets {
+                if old.hold(&self.index, release, target, folder) {
+                    known.insert((release.version.as_str(), &target.target));
+                    for path in receipt::paths(target) {
+                        disk.take_over(&folder.join(path), &staged.join(path))?;
+                    }
+                }
+            }
+        }
         self.artifacts.par_iter().try_for_each(|(path, artifact)| {
-            let bytes = store.artifact(artifact)?;
-            Ok::<_, SiteError>(disk.stage(&staged.join(path), &bytes)?)
+            let to = staged.join(path);
+            if !to.exists() {
+                disk.stage(&to, &store.artifact(artifact)?)?;
+            }
+            Ok::<_, SiteError>(())
         })?;
-        let problems = check::check(&check::Folder::new(&staged));
+        let problems = check::check_except(&check::Folder::new(&staged), &known);
         if !problems.is_empty() {
             std::fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));
         }
-        Ok(disk.swap_dir(&staged, folder)?)
+        disk.swap_dir(&staged, folder)?;
+        Ok(Receipts::write(receipts, &self.index, folder, disk)?)
     }
 }
 

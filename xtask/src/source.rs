@@ -23,12 +23,13 @@ impl Source {
     pub fn of(root: &Path) -> Self {
         let git = |arguments: &[&str]| capture("git", arguments, root).ok();
         let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-        let committed = || git(&["log", "-1", "--format=%ct"])?.parse().ok();
+        let head = git(&["log", "-1", "--format=%ct %H"]);
+        let head = head.as_deref().and_then(|head| head.split_once(' '));
+        let changes = || git(&["status", "--porcelain", "--untracked-files=no"]);
         Self {
-            date: epoch.or_else(committed).unwrap_or(NO_DATE),
-            commit: git(&["rev-parse", "--verify", "HEAD"]),
-            dirty: git(&["status", "--porcelain", "--untracked-files=no"])
-                .is_some_and(|changes| !changes.is_empty()),
+            date: epoch.or_else(|| head?.0.parse().ok()).unwrap_or(NO_DATE),
+            commit: head.map(|(_, commit)| commit.to_owned()),
+            dirty: head.is_some() && changes().is_some_and(|changes| !changes.is_empty()),
         }
     }
 }

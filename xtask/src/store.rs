@@ -145,8 +145,16 @@ impl DirectoryStore {
 /// # Errors
 /// [`StoreError::TooLarge`] for 4 GiB and more.
 pub fn artifact_of(bytes: &[u8]) -> Result<Artifact, StoreError> {
+    artifact_with(bytes, sha256(bytes))
+}
+
+/// Returns what an artifact of these bytes, whose hash is known, is called.
+///
+/// # Errors
+/// [`StoreError::TooLarge`] for 4 GiB and more.
+pub fn artifact_with(bytes: &[u8], sha256: Sha256) -> Result<Artifact, StoreError> {
     let size = u32::try_from(bytes.len()).map_err(|_| StoreError::TooLarge(bytes.len()))?;
-    Ok(Artifact { size, sha256: sha256(bytes) })
+    Ok(Artifact { size, sha256 })
 }
 
 /// Returns the SHA-256 of bytes.

@@ -1,10 +1,11 @@
 //! The images of one target of a release.
 
-use super::{Files, Problem, read_listed};
+use super::{Files, Problem, compare, read_listed};
 use crate::{
     placement::{Placed, faults, smallest_slot},
     release::Role,
     site::{Index, IndexArtifact, IndexPart, IndexRelease, IndexTarget},
+    store,
 };
 use esp_idf_part::PartitionTable;
 use towline::image::{self, Head, Header, ImageError};
@@ -26,7 +27,14 @@ pub(super) fn check(
         (path, bytes)
     };
 
-    let (app_path, app) = read(&target.app);
+    // The check of an image hashes all of it: once is enough.
+    let app_path = target.app.path.clone().unwrap_or_default();
+    let app = files.read(&app_path).and_then(|app| {
+        let sha256 = image::check(&app).map(|checked| checked.sha256);
+        compare(&app, sha256.unwrap_or_else(|_| store::sha256(&app)), &target.app)?;
+        sha256.map_err(|error| error.to_string())?;
+        Ok(app)
+    });
     let app = match app {
         Ok(app) => app,
         Err(message) => {
@@ -72,9 +80,6 @@ fn check_app(
     app: &[u8],
 ) -> Vec<String> {
     let mut messages = Vec::new();
-    if let Err(error) = image::check(app) {
-        messages.push(error.to_string());
-    }
     let head = app.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse);
     let head = match head {
         Ok(head) => head,

@@ -5,9 +5,9 @@ use crate::{
     cli::Global,
     name::TargetName,
     project::{Places, Project},
-    publish::{Draft, TargetFacts},
+    publish::{Draft, DraftError, TargetFacts},
     release::{Admission, Record},
-    site::size_text,
+    site::{SiteError, size_text},
     source::Source,
     store::Store,
     ui::{Hinted, table},
@@ -78,9 +78,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             (name, (images, facts))
         })
         .collect();
-    let draft = Draft::new(&config.project, &source, notes, args.version.as_ref(), images)
+    let version = args.version.as_ref();
+    let draft = Draft::new(&config.project, &source, notes, version, &project.releases()?, images)
         .map_err(|error| match error {
-            crate::publish::DraftError::Asked { .. } => anyhow::Error::from(Hinted::new(
+            DraftError::Asked { .. } => anyhow::Error::from(Hinted::new(
                 error.to_string(),
                 "set the version where the firmware has it, such as its Cargo.toml, or leave out --version",
             )),
@@ -89,11 +90,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
-    let existing = store.records()?;
-    let admission = draft.keep(&store, &existing, &args.drop_target).map_err(with_hint)?;
+    let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
     ui.say("rendering and checking the site");
-    site::write(&project, &releases)?;
+    match site::write(&project, &channels, &releases) {
+        // An artifact is missing or damaged; those of this release are at hand.
+        Err(SiteError::Store(_)) => {
+            draft.put_artifacts(&store)?;
+            site::write(&project, &channels, &releases)?;
+        }
+        result => result?,
+    }
     drop(lock);
 
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");

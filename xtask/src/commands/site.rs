@@ -1,10 +1,12 @@
 //! `site`: the site from records alone.
 
 use crate::{
+    channel::Channels,
     cli::Global,
     disk::Disk,
     project::{Places, Project},
-    site::render,
+    release::Record,
+    site::{SiteError, render},
     ui::Hinted,
 };
 use anyhow::Result;
@@ -28,14 +30,18 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         let message = format!("no release in {}", project.store_dir.display());
         return Err(Hinted::new(message, "make one with `cargo xtask release`").into());
     }
-    write(&project, &releases)?;
+    write(&project, &project.channels()?, &releases)?;
     println!("{}", project.site_dir.display());
     Ok(ExitCode::SUCCESS)
 }
 
 /// Renders, writes and checks the site of a project.
-pub(crate) fn write(project: &Project, releases: &[crate::release::Record]) -> Result<()> {
-    let site = render(&project.config, &project.channels()?, releases)?;
-    site.write(&project.store(), &project.site_dir, &Disk::default())?;
-    Ok(())
+pub(crate) fn write(
+    project: &Project,
+    channels: &Channels,
+    releases: &[Record],
+) -> Result<(), SiteError> {
+    let site = render(&project.config, channels, releases)?;
+    let receipts = project.store_dir.join(".checked.json");
+    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())
 }

@@ -1,6 +1,6 @@
 //! Releases: what they leave, what they refuse, and what survives.
 
-use crate::support::{Project, app_image, text, tree};
+use crate::support::{Project, app_image, assert_tree, text, tree};
 use std::fs;
 use towline_descriptor::{Chip, Descriptor};
 
@@ -41,7 +41,7 @@ fn prereleases_go_to_testing_only_and_promotion_serves_the_same_bytes() {
     assert!(shown.contains("+ pin = \"1.1.0-rc.1\""), "{shown}");
     project.done(&["site"]);
     assert_eq!(descriptor_version(&project, "stable", "esp32c3"), "1.1.0-rc.1");
-    assert_eq!(tree(&project.path("dist/site/firmware")), firmware);
+    assert_tree(&project.path("dist/site/firmware"), &firmware);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_dry_run_changes_nothing() {
     );
     project.done(&["yank", "1.0.0", "--dry-run"]);
     project.build(&CHIPS, "1.0.0");
-    assert_eq!(tree(&project.path(".")), before);
+    assert_tree(&project.path("."), &before);
 }
 
 #[test]
@@ -95,11 +95,11 @@ fn an_unchanged_run_is_byte_identical() {
     let project = released();
     let before = tree(&project.path("dist"));
     project.done(&["release"]);
-    assert_eq!(tree(&project.path("dist")), before);
+    assert_tree(&project.path("dist"), &before);
     project.done(&["site"]);
-    assert_eq!(tree(&project.path("dist")), before);
+    assert_tree(&project.path("dist"), &before);
     // And so is the same release made elsewhere.
-    assert_eq!(tree(&released().path("dist")), before);
+    assert_tree(&released().path("dist"), &before);
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn the_same_version_with_other_bytes_shows_both_hashes() {
     assert!(error.contains("release 1.0.0 already exists with other bytes"), "{error}");
     assert_eq!(error.matches(" app ").count(), 2, "{error}");
     assert!(error.contains("hint: a release is immutable: raise the version"), "{error}");
-    assert_eq!(tree(&project.path("dist")), before);
+    assert_tree(&project.path("dist"), &before);
 }
 
 #[test]
@@ -241,6 +241,7 @@ fn a_damaged_store_is_reported_and_mended_by_the_same_release() {
     let mut damaged = bytes.clone();
     damaged[10] ^= 1;
     fs::write(&path, damaged).unwrap();
+    fs::remove_dir_all(project.path("dist/site")).unwrap();
     let error = project.fails(&["site"]);
     assert!(error.contains("damaged"), "{error}");
     project.done(&["release"]);
@@ -333,4 +334,29 @@ fn every_command_teaches_in_its_help() {
         assert!(project.done(&[command, "--help"]).len() > 200, "{command}");
     }
     assert!(project.done(&["completions", "bash"]).contains("release"));
+}
+
+#[test]
+fn a_damaged_site_is_mended_by_rendering_it_again() {
+    let project = released();
+    let site = project.path("dist/site");
+    let before = tree(&site);
+    for (path, bytes) in &before {
+        // Other bytes of the same length, and no file at all.
+        let mut damaged = bytes.clone();
+        damaged[0] ^= 1;
+        fs::write(site.join(path), damaged).unwrap();
+        project.done(&["site"]);
+        assert_tree(&site, &before);
+        fs::remove_file(site.join(path)).unwrap();
+        project.done(&["site"]);
+        assert_tree(&site, &before);
+    }
+    // Receipts that are rubbish, or for other bytes, are no receipts.
+    let receipts = project.read("dist/store/.checked.json");
+    for text in ["", "[]", &receipts.replace("\"size\":", "\"size\":1")] {
+        project.write("dist/store/.checked.json", text);
+        project.done(&["site"]);
+        assert_tree(&site, &before);
+    }
 }

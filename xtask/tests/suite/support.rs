@@ -91,14 +91,17 @@ pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// Returns every file below `dir` with its path and bytes, in order.
+/// Returns every file below `dir` with its path and bytes, in order. Names
+/// that start with a dot are the publisher's own and left out.
 pub(crate) fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let mut files = Vec::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in folder.read_dir().unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                continue;
+            } else if path.is_dir() {
                 folders.push(path);
             } else {
                 files.push((path.strip_prefix(dir).unwrap().to_owned(), fs::read(&path).unwrap()));
@@ -107,6 +110,17 @@ pub(crate) fn tree(dir: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     }
     files.sort();
     files
+}
+
+/// Asserts that the files below `dir` are these.
+#[track_caller]
+pub(crate) fn assert_tree(dir: &Path, expected: &[(PathBuf, Vec<u8>)]) {
+    let found = tree(dir);
+    let paths = |files: &[(PathBuf, Vec<u8>)], others: &[(PathBuf, Vec<u8>)]| {
+        let differing = files.iter().filter(|file| !others.contains(file));
+        differing.map(|(path, _)| path.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths(&found, expected), paths(expected, &found), "files that differ");
 }
 
 /// Returns the root of this repository.

@@ -1,0 +1,111 @@
+//! What was checked already.
+//!
+//! After a site was checked, a receipt is kept for each target of each release:
+//! size, time and inode of its files. A target whose files nobody touched since
+//! is taken over from the old site as it is and not opened again, so that a
+//! site with many releases changes as fast as one with a few.
+//!
+//! Receipts only save time. Without them, or after any doubt, files are copied
+//! from the store and checked; `cargo xtask check` never looks at receipts.
+
+use crate::{
+    disk::Disk,
+    site::{Index, IndexRelease, IndexTarget},
+    store::sha256,
+};
+use serde::{Deserialize, Serialize};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+/// Receipts of the last site of a store.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Receipts(BTreeMap<String, Vec<Stamp>>);
+
+/// How a file was when it was checked.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    path: PathBuf,
+    size: u64,
+    /// Nanoseconds since 1970, as text: JSON numbers do not hold them.
+    modified: String,
+    inode: u64,
+}
+
+impl Receipts {
+    /// Reads the receipts in a file; none if it is missing or not understood.
+    pub fn read(path: &Path) -> Self {
+        let text = std::fs::read(path).unwrap_or_default();
+        serde_json::from_slice(&text).unwrap_or_default()
+    }
+
+    /// Writes the receipts for all targets of the site in `folder`, which has
+    /// just been checked.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn write(path: &Path, index: &Index, folder: &Path, disk: &Disk) -> io::Result<()> {
+        let mut receipts = Self::default();
+        for release in &index.releases {
+            for target in &release.targets {
+                let stamps = paths(target).map(|file| stamp(folder, file));
+                receipts.0.insert(key(index, release, target), stamps.collect::<io::Result<_>>()?);
+            }
+        }
+        disk.write(path, &serde_json::to_vec(&receipts)?)
+    }
+
+    /// Returns whether the files of a target in `folder` are the checked ones.
+    pub fn hold(
+        &self,
+        index: &Index,
+        release: &IndexRelease,
+        target: &IndexTarget,
+        folder: &Path,
+    ) -> bool {
+        let stamps = self.0.get(&key(index, release, target));
+        stamps.is_some_and(|stamps| {
+            let now: io::Result<Vec<_>> = paths(target).map(|file| stamp(folder, file)).collect();
+            now.is_ok_and(|now| now == *stamps)
+        })
+    }
+}
+
+/// Returns the paths of all files of a target, each once.
+pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
+    let parts = target.parts.iter().map(|part| &part.file).filter(|file| **file != target.app);
+    std::iter::once(&target.app)
+        .chain(parts)
+        .chain(&target.factory)
+        .filter_map(|file| file.path.as_deref())
+}
+
+/// Names all that the check of a target depends on.
+fn key(index: &Index, release: &IndexRelease, target: &IndexTarget) -> String {
+    let facts = (env!("CARGO_PKG_VERSION"), &index.project, &release.version, target);
+    sha256(&serde_json::to_vec(&facts).unwrap_or_default()).to_string()
+}
+
+fn stamp(folder: &Path, path: &str) -> io::Result<Stamp> {
+    let metadata = folder.join(path).symlink_metadata()?;
+    let modified = metadata.modified()?.duration_since(UNIX_EPOCH).map_err(io::Error::other)?;
+    Ok(Stamp {
+        path: path.into(),
+        size: metadata.len(),
+        modified: modified.as_nanos().to_string(),
+        inode: inode(&metadata),
+    })
+}
+
+#[cfg(unix)]
+fn inode(metadata: &std::fs::Metadata) -> u64 {
+    std::os::unix::fs::MetadataExt::ino(metadata)
+}
+
+#[cfg(not(unix))]
+fn inode(_: &std::fs::Metadata) -> u64 {
+    0
+}
