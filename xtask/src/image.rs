@@ -21,8 +21,10 @@ use espflash::{
     target::Chip as EspflashChip,
 };
 use std::{
+    collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 use towline::image::{self, Head, ImageError};
 use towline_descriptor::{Chip, InvalidVersion, Sha256, Version};
@@ -163,26 +165,22 @@ const EMPTY_ELF: [u8; 52] = {
 ///
 /// # Errors
 /// [`ImagesError`]; nothing is returned that could not be flashed and run.
-pub fn make(project: &ProjectName, target: &Target, output: &Path) -> Result<Images, ImagesError> {
+pub fn make(
+    project: &ProjectName,
+    target: &Target,
+    output: &Path,
+    tables: &Tables,
+) -> Result<Images, ImagesError> {
     let input = read(output)?;
-    let table = target.partition_table.as_deref().map(Table::read).transpose()?;
-    let is_elf = input.starts_with(b"\x7FELF");
-
-    let bundled = match (&table, is_elf) {
-        (None, false) => None,
-        _ => Some(bundle(
-            if is_elf { &input } else { &EMPTY_ELF },
-            is_elf,
-            target,
-            table.as_ref(),
-            output,
-        )?),
+    let table = target.partition_table.as_deref().map(|path| tables.get(path)).transpose()?;
+    let (bootloader, app) = match (input.starts_with(b"\x7FELF"), &table) {
+        (true, _) => {
+            let (bootloader, app) = bundle(Some(&input), target, output)?;
+            (Some(bootloader), app)
+        }
+        (false, Some(_)) => (Some(bundle(None, target, output)?.0), input),
+        (false, None) => (None, input),
     };
-    let app = match (&bundled, is_elf) {
-        (Some((_, app)), true) => app.clone(),
-        _ => input,
-    };
-    let bootloader = bundled.map(|(bootloader, _)| bootloader);
 
     let fault = |source| ImagesError::App { path: output.to_owned(), source };
     let app_sha256 = image::check(&app).map_err(fault)?.sha256;
@@ -245,9 +243,10 @@ impl Images {
     /// filled as erased flash is; `None` without parts.
     pub fn factory(&self) -> Option<Vec<u8>> {
         let last = self.parts.last()?;
-        let mut factory = vec![0xFF; last.offset as usize + last.bytes.len()];
+        let mut factory = Vec::with_capacity(last.offset as usize + last.bytes.len());
         for part in &self.parts {
-            factory[part.offset as usize..][..part.bytes.len()].copy_from_slice(&part.bytes);
+            factory.resize(part.offset as usize, 0xFF);
+            factory.extend_from_slice(&part.bytes);
         }
         Some(factory)
     }
@@ -260,17 +259,22 @@ fn read(path: &Path) -> Result<Vec<u8>, ImagesError> {
 /// Lets espflash make the bootloader with the flash settings of the target,
 /// and the app image if there is an ELF file.
 fn bundle(
-    elf: &[u8],
-    is_app: bool,
+    elf: Option<&[u8]>,
     target: &Target,
-    table: Option<&Table>,
     output: &Path,
 ) -> Result<(Vec<u8>, Vec<u8>), ImagesError> {
     let no_bootloader = |reason: String| ImagesError::Bootloader { chip: target.chip, reason };
-    let chip = espflash_chip(target.chip)
-        .ok_or_else(|| no_bootloader("espflash does not know this chip yet".into()))?;
+    let chip = match (espflash_chip(target.chip), &target.bootloader) {
+        (Some(chip), _) => chip,
+        (None, Some(path)) if elf.is_none() => {
+            let bootloader = read(path)?;
+            check_bootloader(&bootloader, target.chip)?;
+            return Ok((bootloader, Vec::new()));
+        }
+        (None, _) => return Err(no_bootloader("espflash does not know this chip yet".into())),
+    };
     let elf_fault = |reason: String| ImagesError::Elf { path: output.to_owned(), reason };
-    if is_app {
+    if let Some(elf) = elf {
         check_idf_bootloader(&elf.to_vec()).map_err(|error| elf_fault(error.to_string()))?;
         // espflash writes the chip that it is told into the image; the ELF
         // file knows better.
@@ -292,15 +296,18 @@ fn bundle(
         FlashSettings::new(target.flash_mode, Some(target.flash_size), target.flash_freq);
     let data = FlashData::new(settings, 0, None, chip, chip.default_xtal_frequency());
     let format = IdfBootloaderFormat::new(
-        elf,
+        elf.unwrap_or(&EMPTY_ELF),
         &data,
-        table.map(|table| table.path.as_path()),
+        // It would only parse the table once more: what it checks of it is
+        // checked here, for every kind of image.
+        None,
         target.bootloader.as_deref(),
         Some(target.partition_table_offset),
-        table.map(|table| table.app_label.as_str()),
+        None,
     )
-    .map_err(|error| {
-        if is_app { elf_fault(error.to_string()) } else { no_bootloader(error.to_string()) }
+    .map_err(|error| match elf {
+        Some(_) => elf_fault(error.to_string()),
+        None => no_bootloader(error.to_string()),
     })?;
     let mut segments = format.flash_segments().map(|segment| segment.data.into_owned());
     let bootloader = segments.next().unwrap_or_default();
@@ -325,15 +332,30 @@ fn check_bootloader(bootloader: &[u8], chip: Chip) -> Result<(), ImagesError> {
     }
 }
 
-/// The partition table of a target.
+/// The partition tables of a project; targets often share one.
+#[derive(Debug, Default)]
+pub struct Tables(Mutex<BTreeMap<PathBuf, Arc<Table>>>);
+
+impl Tables {
+    fn get(&self, path: &Path) -> Result<Arc<Table>, ImagesError> {
+        let mut tables = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(table) = tables.get(path) {
+            return Ok(table.clone());
+        }
+        let table = Arc::new(Table::read(path)?);
+        tables.insert(path.to_owned(), table.clone());
+        Ok(table)
+    }
+}
+
+/// A partition table.
+#[derive(Debug)]
 struct Table {
-    path: PathBuf,
     binary: Vec<u8>,
     partitions: PartitionTable,
     smallest_slot: u32,
     /// Where the app of a first flash goes.
     app_offset: u32,
-    app_label: String,
     otadata: Option<Partition>,
 }
 
@@ -347,11 +369,9 @@ impl Table {
         let smallest_slot = smallest_slot(partitions.partitions()).ok_or_else(no_app)?;
         let first = first_app(partitions.partitions()).ok_or_else(no_app)?;
         Ok(Self {
-            path: path.to_owned(),
             binary,
             smallest_slot,
             app_offset: first.offset(),
-            app_label: first.name(),
             otadata: partitions.find_by_subtype(Type::Data, SubType::Data(DataType::Ota)).cloned(),
             partitions,
         })

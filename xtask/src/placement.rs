@@ -47,6 +47,13 @@ pub fn faults(
                 report(format!("overlaps {}", other.name));
             }
         }
+        if part.role == Role::PartitionTable {
+            let is_outside =
+                |p: &&Partition| range(p.offset(), p.size().into()).end > u64::from(flash_size);
+            for partition in partitions.iter().filter(is_outside) {
+                report(format!("has partition {}, which does not fit the flash", partition.name()));
+            }
+        }
         let mut has_place = !matches!(part.role, Role::App | Role::Otadata);
         for partition in partitions {
             let place = range(partition.offset(), partition.size().into());

@@ -243,7 +243,8 @@ mod tests {
             let (name, target) = self.config.targets.first().unwrap();
             let app = self.root.join("app.bin");
             fs::write(&app, app_image(Chip::Esp32c3, "lamp", version, 9000)).unwrap();
-            let images = image::make(&self.config.project, target, &app)?;
+            let images =
+                image::make(&self.config.project, target, &app, &image::Tables::default())?;
             let facts = TargetFacts { chip: target.chip, flash_size: 4 << 20 };
             let source = Source { date: 0, commit: None, dirty: false };
             let images = IndexMap::from([(name.clone(), (images, facts))]);

@@ -5,7 +5,7 @@ use crate::{
     build::{self, BuildCommand, Output},
     cli::Global,
     disk::Disk,
-    image::{self, Images},
+    image::{self, Images, Tables},
     name::TargetName,
     project::{Places, Project},
     source::Source,
@@ -99,11 +99,12 @@ pub(crate) fn build_images(
         };
         lanes.entry(lane).or_default().push(name);
     }
+    let tables = Tables::default();
     let results: Vec<_> = thread::scope(|scope| {
         let lane = |names: Vec<&TargetName>| -> Result<Vec<(TargetName, Images)>> {
             names
                 .iter()
-                .map(|name| Ok(((*name).clone(), build_one(project, name, source, ui)?)))
+                .map(|name| Ok(((*name).clone(), build_one(project, name, source, &tables, ui)?)))
                 .collect()
         };
         let lanes: Vec<_> =
@@ -116,7 +117,13 @@ pub(crate) fn build_images(
     Ok(in_order.collect())
 }
 
-fn build_one(project: &Project, name: &TargetName, source: &Source, ui: Ui) -> Result<Images> {
+fn build_one(
+    project: &Project,
+    name: &TargetName,
+    source: &Source,
+    tables: &Tables,
+    ui: Ui,
+) -> Result<Images> {
     let target = &project.config.targets[name];
     let spinner = ui.spinner("");
     spinner.set_prefix(name.to_string());
@@ -125,7 +132,7 @@ fn build_one(project: &Project, name: &TargetName, source: &Source, ui: Ui) -> R
     }
     let output =
         build::run(name, target, source.date, &|line| spinner.set_message(line.trim().to_owned()))?;
-    let images = image::make(&project.config.project, target, &output)
+    let images = image::make(&project.config.project, target, &output, tables)
         .with_context(|| format!("target {name}"))?;
     spinner.finish_and_clear();
     Ok(images)

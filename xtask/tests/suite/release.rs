@@ -215,6 +215,7 @@ fn a_partition_table_that_cannot_work_is_refused() {
         ("nvs, data, nvs, 0x9000, 0x4000\n", "No partition of type 'app'"),
         ("nvs, data, nvs, 0x9000, 0x4000\nota_0, app, ota_0, 0xb000, 0x10000\n", "partitions.csv"),
         ("rubbish", "partitions.csv"),
+        ("ota_0, app, ota_0, 0x10000, 0x600000\n", "partition ota_0, which does not fit the flash"),
     ] {
         project.write("partitions.csv", table);
         let error = project.fails(&["release"]);
