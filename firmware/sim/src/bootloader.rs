@@ -101,7 +101,8 @@ fn load(flash: &mut Flash, slot: Region) -> Result<Result<Head, ImageError>, Fla
     flash.read(slot.offset, &mut head)?;
     let mut check = ImageCheck::new();
     let mut sector = [0; 4096];
-    for offset in (slot.offset..slot.offset + slot.size).step_by(sector.len()) {
+    for at in (0..slot.size).step_by(sector.len()) {
+        let offset = slot.offset + at;
         flash.read(offset, &mut sector)?;
         if let Err(error) = check.update_to_end(&sector) {
             return Ok(Err(error));

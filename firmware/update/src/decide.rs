@@ -65,6 +65,8 @@ pub enum Reason {
     TooLarge,
     /// The descriptor states no size and SHA-256 to verify against.
     Unverifiable,
+    /// The offered image is installed and boots at the next reset.
+    AwaitingReset,
 }
 
 /// Decides what to do with the offer of a descriptor.
@@ -124,6 +126,7 @@ impl fmt::Display for Reason {
             Self::SecureVersion => "the offered image is barred by anti-rollback",
             Self::TooLarge => "the offered image is larger than the slot",
             Self::Unverifiable => "the descriptor states no size and SHA-256",
+            Self::AwaitingReset => "installed, and boots at the next reset",
         })
     }
 }

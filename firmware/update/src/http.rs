@@ -27,6 +27,8 @@ pub enum HttpError<E> {
     NoLength,
     /// The connection ended before the body did.
     Truncated,
+    /// The URL is too long for a request.
+    Url,
 }
 
 /// A response whose body is still to be read.
@@ -42,9 +44,6 @@ pub struct Response<'b, C> {
 ///
 /// # Errors
 /// [`HttpError`], for any status other than 200 too.
-///
-/// # Panics
-/// Never: the port fits its text.
 pub async fn get<'b, 'n, N: Connect>(
     net: &'n mut N,
     host: &str,
@@ -53,22 +52,8 @@ pub async fn get<'b, 'n, N: Connect>(
     head: &'b mut [u8; HEAD],
 ) -> Result<Response<'b, N::Connection<'n>>, HttpError<N::Error>> {
     let mut connection = net.connect(host, port).await.map_err(HttpError::Transport)?;
-    let mut port_text = heapless::String::<6, u8>::new();
-    if port != 443 {
-        write!(port_text, ":{port}").expect("a port has at most 5 digits");
-    }
-    for text in [
-        "GET ",
-        path,
-        " HTTP/1.1\r\nHost: ",
-        host,
-        &port_text,
-        "\r\nUser-Agent: towline/",
-        env!("CARGO_PKG_VERSION"),
-        "\r\nAccept: */*\r\nConnection: close\r\n\r\n",
-    ] {
-        connection.write_all(text.as_bytes()).await.map_err(HttpError::Transport)?;
-    }
+    let request = write_request(head, host, port, path).ok_or(HttpError::Url)?;
+    connection.write_all(request).await.map_err(HttpError::Transport)?;
     connection.flush().await.map_err(HttpError::Transport)?;
 
     let mut filled = 0;
@@ -95,6 +80,39 @@ pub async fn get<'b, 'n, N: Connect>(
             }
             None => {}
         }
+    }
+}
+
+/// Writes a request into the buffer: in one piece, so that it travels in one
+/// record. `None` if it does not fit.
+fn write_request<'b>(
+    buffer: &'b mut [u8; HEAD],
+    host: &str,
+    port: u16,
+    path: &str,
+) -> Option<&'b [u8]> {
+    let mut request = Cursor { buffer, len: 0 };
+    write!(request, "GET {path} HTTP/1.1\r\nHost: {host}").ok()?;
+    if port != 443 {
+        write!(request, ":{port}").ok()?;
+    }
+    let agent = concat!("towline/", env!("CARGO_PKG_VERSION"));
+    write!(request, "\r\nUser-Agent: {agent}\r\nAccept: */*\r\nConnection: close\r\n\r\n").ok()?;
+    Some(&request.buffer[..request.len])
+}
+
+/// Writes text into a buffer, if it fits.
+struct Cursor<'b> {
+    buffer: &'b mut [u8],
+    len: usize,
+}
+
+impl fmt::Write for Cursor<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.len + text.len();
+        self.buffer.get_mut(self.len..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.len = end;
+        Ok(())
     }
 }
 
@@ -197,9 +215,12 @@ impl<E: Debug> fmt::Display for HttpError<E> {
             Self::Status(status) => write!(f, "the host answered with status {status}"),
             Self::NoLength => f.write_str("the host states no Content-Length"),
             Self::Truncated => f.write_str("the connection ended too early"),
+            Self::Url => f.write_str("the URL is too long"),
         }
     }
 }
+
+impl<E: Debug> core::error::Error for HttpError<E> {}
 
 #[cfg(test)]
 mod tests {

@@ -50,6 +50,8 @@ pub enum LayoutError<E> {
     BadEntry,
     /// No `otadata` partition of 0x2000 bytes: boot selection has no place.
     NoOtadata,
+    /// A slot or otadata lies outside the flash, or over another.
+    BadRegion,
     /// Fewer than two app slots (`ota_0`, `ota_1`, ... without a gap).
     TooFewSlots,
 }
@@ -102,7 +104,23 @@ impl Layout {
         if slots.len() < 2 {
             return Err(LayoutError::TooFewSlots);
         }
-        Ok(Self { otadata: otadata.ok_or(LayoutError::NoOtadata)?, factory, slots })
+        let layout = Self { otadata: otadata.ok_or(LayoutError::NoOtadata)?, factory, slots };
+        if layout.regions_are_sound(flash.capacity()) {
+            Ok(layout)
+        } else {
+            Err(LayoutError::BadRegion)
+        }
+    }
+
+    fn regions_are_sound(&self, capacity: usize) -> bool {
+        let regions = || self.slots.iter().chain(&self.factory).chain([&self.otadata]);
+        regions().enumerate().all(|(index, a)| {
+            let end = a.offset as usize + a.size as usize;
+            let apart = |b: &Region| {
+                end <= b.offset as usize || b.offset as usize + b.size as usize <= a.offset as usize
+            };
+            end <= capacity && regions().take(index).all(apart)
+        })
     }
 
     /// Returns the app slots in their order, at least two.
@@ -124,6 +142,7 @@ impl<E> fmt::Display for LayoutError<E> {
             Self::Flash(_) => "the partition table could not be read from flash",
             Self::NoTable => "no partition table",
             Self::BadEntry => "the partition table has an entry that is none",
+            Self::BadRegion => "an app slot or otadata lies outside the flash or over another",
             Self::NoOtadata => "the partition table has no otadata partition of 0x2000 bytes",
             Self::TooFewSlots => "the partition table has fewer than two app slots (ota_0, ota_1)",
         })

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! SlotWriter::begin -> write ... write -> finish -> Verified -> activate
-//!        (nothing erased until the head is found fit)   (read back)   (otadata)
+//!     (otadata selects what runs)          (read back)         (otadata)
 //! ```
+//!
+//! Nothing of the slot is erased until the head of the image is found fit.
 //!
 //! Only a [`Verified`] image can be activated, and only [`SlotWriter::finish`]
 //! makes one.
@@ -12,10 +14,10 @@ use crate::{
     decide::{Offer, Running},
     image::{HEAD_LEN, Head, ImageCheck, ImageError},
     layout::{Layout, Region},
-    otadata::{OtaData, State},
+    otadata::{Boot, OtaData, State},
 };
 use core::fmt;
-use embedded_storage::nor_flash::NorFlash;
+use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 use sha2::{Digest, Sha256 as Hasher};
 
 /// Bytes that are collected before they are programmed: two flash pages, and
@@ -72,26 +74,35 @@ pub struct Verified {
 
 impl<'a, F: NorFlash> SlotWriter<'a, F> {
     /// Begins to write `offer` to the slot that follows `running_slot`, `None`
-    /// being the factory app.
-    /// Nothing is erased yet.
+    /// being the factory app. The slot is not touched yet, but boot selection is
+    /// made to select what runs, should the bootloader have fallen back to it.
+    ///
+    /// # Errors
+    /// [`SlotError::Flash`] and [`SlotError::SequenceUsedUp`].
     pub fn begin(
         flash: &'a mut F,
         layout: &'a Layout,
         running_slot: Option<usize>,
         running: &'a Running<'a>,
         offer: &'a Offer,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, SlotError<F::Error>> {
+        const {
+            assert!(CHUNK.is_multiple_of(F::WRITE_SIZE) && CHUNK.is_multiple_of(F::READ_SIZE));
+            assert!(F::ERASE_SIZE.is_multiple_of(CHUNK));
+        }
+        let slot = layout.spare(running_slot);
+        select_running(flash, layout, running_slot)?;
+        Ok(Self {
             flash,
             layout,
             running,
             offer,
-            slot: layout.spare(running_slot),
+            slot,
             check: ImageCheck::new(),
             written: 0,
             chunk: [0xFF; CHUNK],
             filled: 0,
-        }
+        })
     }
 
     /// Takes the next bytes of the image. Sectors are erased as they are
@@ -116,26 +127,36 @@ impl<'a, F: NorFlash> SlotWriter<'a, F> {
         Ok(())
     }
 
-    /// Ends the image: programs what is left, and checks structure, size and
-    /// digest of what came and of what flash holds.
+    /// Ends the image: checks structure, size and digest of what came, programs
+    /// what is left, and compares what flash holds.
     ///
     /// # Errors
-    /// [`SlotError`]; the slot then holds nothing that could boot.
+    /// [`SlotError`]; the start of the slot is erased then, so that it holds
+    /// nothing that could boot.
     pub fn finish(mut self) -> Result<Verified, SlotError<F::Error>> {
+        let result = self.verify();
+        if result.is_err() && self.written > 0 {
+            let start = self.region().offset;
+            self.flash.erase(start, start + F::ERASE_SIZE as u32).map_err(SlotError::Flash)?;
+        }
+        result.map(|()| Verified { slot: self.slot })
+    }
+
+    fn verify(&mut self) -> Result<(), SlotError<F::Error>> {
         if self.received() != self.offer.size {
             return Err(SlotError::Size);
-        }
-        if self.filled > 0 {
-            self.program()?;
         }
         let checked = self.check.clone().finish().map_err(SlotError::Image)?;
         if checked.sha256 != self.offer.sha256 {
             return Err(SlotError::Digest);
         }
-        if self.read_back()? != self.offer.sha256.0 {
+        if self.filled > 0 {
+            self.program()?;
+        }
+        if !holds(self.flash, self.region(), self.offer).map_err(SlotError::Flash)? {
             return Err(SlotError::ReadBack);
         }
-        Ok(Verified { slot: self.slot })
+        Ok(())
     }
 
     /// Returns the bytes of the image that came so far.
@@ -186,21 +207,58 @@ impl<'a, F: NorFlash> SlotWriter<'a, F> {
         }
         Ok(())
     }
+}
 
-    fn read_back(&mut self) -> Result<[u8; 32], SlotError<F::Error>> {
-        let mut hasher = Hasher::new();
-        let mut at = 0;
-        while at < self.offer.size {
-            let len = (self.offer.size - at).min(CHUNK as u32);
-            // Reads are aligned as writes are; what lies behind is not hashed.
-            let aligned = (len as usize).next_multiple_of(F::READ_SIZE);
-            let offset = self.region().offset + at;
-            self.flash.read(offset, &mut self.chunk[..aligned]).map_err(SlotError::Flash)?;
-            hasher.update(&self.chunk[..len as usize]);
-            at += len;
+/// Makes sure that boot selection selects what runs. It may select another slot
+/// whose image did not boot: that slot is about to be erased, and must not be
+/// booted, nor be what a rollback returns to, before it is verified.
+fn select_running<F: NorFlash>(
+    flash: &mut F,
+    layout: &Layout,
+    running_slot: Option<usize>,
+) -> Result<(), SlotError<F::Error>> {
+    let otadata = OtaData::read(flash, layout.otadata).map_err(SlotError::Flash)?;
+    let count = layout.slots().len();
+    let selected = match otadata.boot(count) {
+        Boot::Slot { slot, .. } => Some(slot),
+        Boot::Default => layout.factory.is_none().then_some(0),
+    };
+    match running_slot {
+        _ if selected == running_slot => Ok(()),
+        Some(running) => otadata
+            .select(running, count, State::Valid)
+            .ok_or(SlotError::SequenceUsedUp)?
+            .write(flash, layout.otadata)
+            .map_err(SlotError::Flash),
+        // Blank boot selection is the factory app.
+        None => {
+            let Region { offset, size } = layout.otadata;
+            flash.erase(offset, offset + size).map_err(SlotError::Flash)
         }
-        Ok(hasher.finalize().into())
     }
+}
+
+/// Returns whether a region of flash starts with the offered image.
+///
+/// # Errors
+/// What reading flash returns.
+pub(crate) fn holds<F: ReadNorFlash>(
+    flash: &mut F,
+    region: Region,
+    offer: &Offer,
+) -> Result<bool, F::Error> {
+    let mut hasher = Hasher::new();
+    let mut chunk = [0; CHUNK];
+    let mut at = 0;
+    while at < offer.size {
+        let len = (offer.size - at).min(CHUNK as u32);
+        // Reads are aligned as writes are; what lies behind is not hashed.
+        let aligned = (len as usize).next_multiple_of(F::READ_SIZE);
+        flash.read(region.offset + at, &mut chunk[..aligned])?;
+        hasher.update(&chunk[..len as usize]);
+        at += len;
+    }
+    Ok(<[u8; 32]>::from(hasher.finalize()) == offer.sha256.0)
 }
 
 impl Verified {
@@ -243,3 +301,5 @@ impl<E: fmt::Debug> fmt::Display for SlotError<E> {
         })
     }
 }
+
+impl<E: fmt::Debug> core::error::Error for SlotError<E> {}

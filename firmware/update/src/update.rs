@@ -1,11 +1,12 @@
 //! One poll of a channel, from the descriptor to the changed boot selection.
 
 use crate::{
-    decide::{Decision, Reason, Running, decide},
+    decide::{Decision, Offer, Reason, Running, decide},
     descriptor::{Descriptor, DescriptorError, MAX_DESCRIPTOR, Url, UrlError, Version},
     http::{self, HttpError},
     layout::Layout,
-    slot::{SlotError, SlotWriter},
+    otadata::{Boot, OtaData, State},
+    slot::{self, SlotError, SlotWriter},
     transport::Connect,
 };
 use core::fmt::{self, Debug};
@@ -87,6 +88,9 @@ impl<F: NorFlash, N: Connect> Updater<'_, F, N> {
             Decision::Stay(reason) => return Ok(Outcome::Stay(reason)),
             Decision::Install(offer) => offer,
         };
+        if self.awaits_reset(&offer).map_err(|error| UpdateError::Slot(SlotError::Flash(error)))? {
+            return Ok(Outcome::Stay(Reason::AwaitingReset));
+        }
         let path = Url::parse(descriptor.path).map_err(UpdateError::Url)?;
         let mut response = http::get(self.net, path.host(), path.port(), path.path(), &mut head)
             .await
@@ -95,7 +99,8 @@ impl<F: NorFlash, N: Connect> Updater<'_, F, N> {
             return Err(UpdateError::Length);
         }
         let mut writer =
-            SlotWriter::begin(self.flash, self.layout, self.running_slot, &self.running, &offer);
+            SlotWriter::begin(self.flash, self.layout, self.running_slot, &self.running, &offer)
+                .map_err(UpdateError::Slot)?;
         let mut piece = [0; PIECE];
         loop {
             let count = response.read(&mut piece).await.map_err(UpdateError::ImageFetch)?;
@@ -109,6 +114,20 @@ impl<F: NorFlash, N: Connect> Updater<'_, F, N> {
         let slot = verified.slot();
         verified.activate(self.flash, self.layout).map_err(UpdateError::Slot)?;
         Ok(Outcome::Installed { version: offer.version, slot })
+    }
+}
+
+impl<F: NorFlash, N> Updater<'_, F, N> {
+    /// Returns whether the offered image is installed already and boots next.
+    fn awaits_reset(&mut self, offer: &Offer) -> Result<bool, F::Error> {
+        let spare = self.layout.spare(self.running_slot);
+        let otadata = OtaData::read(self.flash, self.layout.otadata)?;
+        match otadata.boot(self.layout.slots().len()) {
+            Boot::Slot { slot, state: State::New, .. } if slot == spare => {
+                slot::holds(self.flash, self.layout.slots()[spare], offer)
+            }
+            _ => Ok(false),
+        }
     }
 }
 

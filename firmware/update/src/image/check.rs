@@ -60,6 +60,8 @@ enum Part {
     Signature {
         end: u32,
     },
+    /// A fault was found.
+    Faulty(ImageError),
 }
 
 impl Default for ImageCheck {
@@ -112,7 +114,16 @@ impl ImageCheck {
 
     /// Takes bytes of the current part and returns the rest.
     fn step<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], ImageError> {
+        let result = self.take(bytes);
+        if let Err(error) = result {
+            self.part = Part::Faulty(error);
+        }
+        result
+    }
+
+    fn take<'b>(&mut self, bytes: &'b [u8]) -> Result<&'b [u8], ImageError> {
         match self.part {
+            Part::Faulty(error) => Err(error),
             Part::Header => {
                 if self.position == 0 && bytes[0] != MAGIC {
                     return Err(ImageError::NotAnImage);
@@ -203,6 +214,7 @@ impl ImageCheck {
             Part::End => {}
             Part::Signature { end } if end == self.position => {}
             Part::SignaturePadding => return Err(ImageError::TrailingBytes),
+            Part::Faulty(error) => return Err(error),
             _ => return Err(ImageError::Truncated),
         }
         Ok(Checked { size: self.position, sha256: Sha256(self.hasher.finalize().into()) })

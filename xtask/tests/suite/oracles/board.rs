@@ -175,7 +175,8 @@ impl Board {
             panic!("{} is not installed", offered.app.version)
         };
         let mut flash = Flash::open(&self.path()).unwrap();
-        let mut writer = SlotWriter::begin(&mut flash, &self.layout, Some(slot), &running, &offer);
+        let mut writer =
+            SlotWriter::begin(&mut flash, &self.layout, Some(slot), &running, &offer).unwrap();
         for piece in image.chunks(1000) {
             writer.write(piece).unwrap();
         }
