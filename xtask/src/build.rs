@@ -159,7 +159,14 @@ pub fn run(
     if let Output::Cargo { triple, target_dir } = &build.output {
         // The folders of registries are known once the packages are there.
         line("fetching packages");
-        toolchain::capture("cargo", &["fetch", "--target", triple], &build.dir)
+        let mut fetch = vec!["fetch", "--target", triple];
+        if is_xtensa(triple) {
+            fetch.insert(0, "+esp");
+        }
+        if build.command.iter().any(|argument| argument == "--locked") {
+            fetch.push("--locked");
+        }
+        toolchain::capture("cargo", &fetch, &build.dir)
             .with_context(|| format!("target {name}"))?;
         command
             .args(["--message-format", "json-render-diagnostics"])
@@ -198,8 +205,13 @@ pub fn run(
 }
 
 fn read_lines(from: impl Read, line: &(dyn Fn(&str) + Sync)) -> Vec<String> {
-    let lines = BufReader::new(from).lines().map_while(Result::ok);
-    lines.inspect(|text| line(text)).collect()
+    // To the end, whatever the bytes are: a build whose output is not read is
+    // killed.
+    let lines = BufReader::new(from).split(b'\n').map_while(Result::ok);
+    lines
+        .map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+        .inspect(|text| line(text))
+        .collect()
 }
 
 /// Returns the one executable that cargo's messages name.
@@ -214,8 +226,10 @@ fn executable(messages: &[String]) -> Option<PathBuf> {
 
 /// Returns the cargo configuration that keeps the paths of this machine out of
 /// the firmware: the same source gives the same bytes anywhere, and nobody's
-/// home folder is published. It is added to the flags of the project's own
-/// `.cargo/config.toml`.
+/// home folder is published.
+///
+/// Cargo reads either `target.<triple>.rustflags` or `build.rustflags`: the
+/// flags are added to those that the project itself uses.
 fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
     let dir = dir.canonicalize().with_context(|| dir.display().to_string())?;
     // rustc calls the standard library /rustc/<commit> unless its source is
@@ -237,10 +251,53 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         .iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
         .collect();
-    Ok(format!("target.{triple}.rustflags={}", serde_json::to_string(&flags)?))
+    let key = match has_target_flags(triple, &dir, &home) {
+        true => format!("target.{triple}.rustflags"),
+        false => "build.rustflags".to_owned(),
+    };
+    Ok(format!("{key}={}", serde_json::to_string(&flags)?))
+}
+
+/// Returns whether a configuration of cargo that counts in `dir` has flags for
+/// a target.
+fn has_target_flags(triple: &str, dir: &Path, cargo_home: &Path) -> bool {
+    let folders = dir.ancestors().map(|dir| dir.join(".cargo")).chain([cargo_home.to_owned()]);
+    let files = folders.flat_map(|dir| [dir.join("config.toml"), dir.join("config")]);
+    files.into_iter().any(|file| {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        let config: toml::Table = text.parse().unwrap_or_default();
+        let targets = config.get("target").and_then(toml::Value::as_table);
+        targets.into_iter().flatten().any(|(name, target)| {
+            (name == triple || name.starts_with("cfg(")) && target.get("rustflags").is_some()
+        })
+    })
 }
 
 /// Returns the root of the repository that a folder is in, or the folder.
 fn repository_of(dir: &Path) -> PathBuf {
     dir.ancestors().find(|dir| dir.join(".git").exists()).unwrap_or(dir).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_are_added_to_those_that_the_project_uses() {
+        let dir = tempfile::tempdir().unwrap();
+        let (project, home) = (dir.path().join("project"), dir.path().join("home"));
+        std::fs::create_dir_all(project.join(".cargo")).unwrap();
+        let triple = triple(Chip::Esp32c3);
+        for (config, expected) in [
+            ("", false),
+            ("[build]\nrustflags = [\"-Ca\"]", false),
+            ("[target.riscv32imac-unknown-none-elf]\nrustflags = [\"-Ca\"]", false),
+            ("[target.riscv32imc-unknown-none-elf]\nrunner = \"x\"", false),
+            ("[target.riscv32imc-unknown-none-elf]\nrustflags = [\"-Ca\"]", true),
+            ("[target.'cfg(target_os = \"none\")']\nrustflags = [\"-Ca\"]", true),
+        ] {
+            std::fs::write(project.join(".cargo/config.toml"), config).unwrap();
+            assert_eq!(has_target_flags(triple, &project, &home), expected, "{config}");
+        }
+    }
 }

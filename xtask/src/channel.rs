@@ -104,6 +104,21 @@ impl Channels {
             .max_by(|a, b| a.version.precedence(&b.version))
     }
 
+    /// Returns a channel that is pinned to a release that it cannot serve, with
+    /// the reason: its devices would find nothing.
+    pub fn stranded(&self, releases: &[Record]) -> Option<(&ChannelName, String)> {
+        self.rules.iter().find_map(|(channel, rule)| {
+            let Rule::Pin(version) = rule else { return None };
+            let exists = releases.iter().any(|r| r.version.precedence(version).is_eq());
+            let reason = match self.yank_reason(version) {
+                _ if !exists => format!("there is no release {version}"),
+                Some(reason) => format!("release {version} was yanked: {reason}"),
+                None => return None,
+            };
+            Some((channel, reason))
+        })
+    }
+
     /// Returns the reason why a release was yanked, if it was.
     pub fn yank_reason(&self, version: &Version) -> Option<&str> {
         let same = |text: &str| Version::parse(text).is_ok_and(|v| v.precedence(version).is_eq());

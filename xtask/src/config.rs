@@ -19,6 +19,9 @@ use towline_descriptor::{Chip, Url};
 /// Name of the configuration file.
 pub const FILE: &str = "towline.toml";
 
+/// The longest base URL in bytes: descriptors and requests hold it.
+const MAX_BASE_URL: usize = 512;
+
 /// A project's configuration, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -228,13 +231,20 @@ impl Config {
         if !base_url.ends_with('/') {
             base_url.push('/');
         }
+        if base_url.len() > MAX_BASE_URL {
+            let message = format!("base-url: longer than {MAX_BASE_URL} bytes");
+            return fault(raw.base_url.span(), message);
+        }
         if let Err(error) = Url::parse(&base_url) {
             return fault(raw.base_url.span(), format!("base-url: {error}"));
         }
         if raw.targets.get_ref().is_empty() {
             return fault(raw.targets.span(), "expected at least one target".into());
         }
-        let root = path.parent().unwrap_or(Path::new("")).to_owned();
+        let root = match path.parent() {
+            Some(root) if !root.as_os_str().is_empty() => root.to_owned(),
+            _ => PathBuf::from("."),
+        };
         let mut targets = IndexMap::new();
         for (name, target) in raw.targets.into_inner() {
             let span = name.span();

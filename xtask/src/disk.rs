@@ -70,7 +70,11 @@ impl Disk {
             self.step()?;
             fs::rename(&temporary, path)
         };
-        write().map_err(|error| named(path, &error))
+        write().map_err(|error| {
+            #[cfg(not(test))] // A killed process removes nothing.
+            let _ = fs::remove_file(&temporary);
+            named(path, &error)
+        })
     }
 
     /// Takes the file `from` of the old folder over as `to` of the staged one:
@@ -113,14 +117,33 @@ impl Disk {
         swap().map_err(|error| named(folder, &error))
     }
 
-    /// Removes what runs that were killed left in `folder`.
+    /// Removes what runs that were killed left of `path`, beside it.
     ///
     /// # Errors
     /// If the folder cannot be read or a leftover not be removed.
-    pub fn clean(&self, folder: &Path) -> io::Result<()> {
+    pub fn clean_beside(&self, path: &Path) -> io::Result<()> {
+        let prefix = temporary_prefix(path);
+        let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+        let folder = path.parent().unwrap_or(Path::new("."));
+        self.remove(folder, |name| {
+            let numbers = name.strip_prefix(&prefix).and_then(|numbers| numbers.split_once('-'));
+            numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
+        })
+    }
+
+    /// Removes all that runs that were killed left in `folder`, which has to be
+    /// the publisher's own.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or a leftover not be removed.
+    pub fn clean_in(&self, folder: &Path) -> io::Result<()> {
+        self.remove(folder, |name| name.starts_with(TEMPORARY))
+    }
+
+    fn remove(&self, folder: &Path, is_leftover: impl Fn(&str) -> bool) -> io::Result<()> {
         for entry in folder.read_dir().map_err(|error| named(folder, &error))? {
             let path = entry?.path();
-            if !path.file_name().and_then(OsStr::to_str).is_some_and(|n| n.starts_with(TEMPORARY)) {
+            if !path.file_name().and_then(OsStr::to_str).is_some_and(&is_leftover) {
                 continue;
             }
             self.step()?;
@@ -134,7 +157,13 @@ impl Disk {
 /// Returns a temporary name in the folder of `path`.
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!("{TEMPORARY}{}-{number}", std::process::id()))
+    path.with_file_name(format!("{}{}-{number}", temporary_prefix(path), std::process::id()))
+}
+
+/// Returns what the temporary names of a file or folder start with.
+fn temporary_prefix(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    format!("{TEMPORARY}{name}-")
 }
 
 #[cfg(target_os = "linux")]
@@ -181,7 +210,7 @@ mod tests {
             }
             assert_eq!(content, "old");
         }
-        Disk::default().clean(dir.path()).unwrap();
+        Disk::default().clean_beside(&path).unwrap();
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
     }
 

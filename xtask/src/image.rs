@@ -8,8 +8,9 @@
 use crate::{
     config::Target,
     name::ProjectName,
-    placement::{Placed, faults, first_app, smallest_slot},
+    placement::{Placed, faults, first_app, parse_table, smallest_slot},
     release::Role,
+    unpanicked::unpanicked,
 };
 use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
 use espflash::{
@@ -275,7 +276,8 @@ fn bundle(
     };
     let elf_fault = |reason: String| ImagesError::Elf { path: output.to_owned(), reason };
     if let Some(elf) = elf {
-        check_idf_bootloader(&elf.to_vec()).map_err(|error| elf_fault(error.to_string()))?;
+        unpanicked(|| check_idf_bootloader(&elf.to_vec()).map_err(|error| error.to_string()))
+            .map_err(elf_fault)?;
         // espflash writes the chip that it is told into the image; the ELF
         // file knows better.
         let metadata = Metadata::from_bytes(Some(elf));
@@ -295,19 +297,22 @@ fn bundle(
     let settings =
         FlashSettings::new(target.flash_mode, Some(target.flash_size), target.flash_freq);
     let data = FlashData::new(settings, 0, None, chip, chip.default_xtal_frequency());
-    let format = IdfBootloaderFormat::new(
-        elf.unwrap_or(&EMPTY_ELF),
-        &data,
-        // It would only parse the table once more: what it checks of it is
-        // checked here, for every kind of image.
-        None,
-        target.bootloader.as_deref(),
-        Some(target.partition_table_offset),
-        None,
-    )
-    .map_err(|error| match elf {
-        Some(_) => elf_fault(error.to_string()),
-        None => no_bootloader(error.to_string()),
+    let format = unpanicked(|| {
+        // Without a partition table: it would only be parsed once more, and
+        // what espflash checks of it is checked here for every kind of image.
+        IdfBootloaderFormat::new(
+            elf.unwrap_or(&EMPTY_ELF),
+            &data,
+            None,
+            target.bootloader.as_deref(),
+            Some(target.partition_table_offset),
+            None,
+        )
+        .map_err(|error| error.to_string())
+    });
+    let format = format.map_err(|reason| match elf {
+        Some(_) => elf_fault(reason),
+        None => no_bootloader(reason),
     })?;
     let mut segments = format.flash_segments().map(|segment| segment.data.into_owned());
     let bootloader = segments.next().unwrap_or_default();
@@ -362,9 +367,9 @@ struct Table {
 impl Table {
     fn read(path: &Path) -> Result<Self, ImagesError> {
         let fault = |reason: String| ImagesError::PartitionTable { path: path.to_owned(), reason };
-        let partitions =
-            PartitionTable::try_from(read(path)?).map_err(|error| fault(error.to_string()))?;
-        let binary = partitions.to_bin().map_err(|error| fault(error.to_string()))?;
+        let partitions = parse_table(read(path)?).map_err(fault)?;
+        let binary = unpanicked(|| partitions.to_bin().map_err(|error| error.to_string()));
+        let binary = binary.map_err(fault)?;
         let no_app = || fault("it has no app partition".into());
         let smallest_slot = smallest_slot(partitions.partitions()).ok_or_else(no_app)?;
         let first = first_app(partitions.partitions()).ok_or_else(no_app)?;

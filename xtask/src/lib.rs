@@ -35,3 +35,4 @@ pub mod store;
 pub mod toolchain;
 pub mod tools;
 pub mod ui;
+mod unpanicked;

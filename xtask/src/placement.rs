@@ -1,9 +1,18 @@
 //! Where the parts of a first flash lie, and whether they may lie there.
 
-use crate::release::Role;
-use esp_idf_part::{DataType, Partition, SubType, Type};
+use crate::{release::Role, unpanicked::unpanicked};
+use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
 use std::ops::Range;
 use towline_descriptor::Chip;
+
+/// Parses a partition table, CSV or binary. The parser panics on some tables
+/// that it does not understand: they are faulty too.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_table(bytes: Vec<u8>) -> Result<PartitionTable, String> {
+    unpanicked(|| PartitionTable::try_from(bytes).map_err(|error| error.to_string()))
+}
 
 /// A part in flash.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! What was checked already.
 //!
 //! After a site was checked, a receipt is kept for each target of each release:
-//! size, time and inode of its files. A target whose files nobody touched since
+//! size, times and inode of its files. A target whose files nobody touched since
 //! is taken over from the old site as it is and not opened again, so that a
 //! site with many releases changes as fast as one with a few.
 //!
@@ -32,8 +32,18 @@ struct Stamp {
     size: u64,
     /// Nanoseconds since 1970, as text: JSON numbers do not hold them.
     modified: String,
+    /// Inode and time of its last change, which nobody can set back; zero where
+    /// the system has none.
     inode: u64,
+    changed: i64,
 }
+
+/// The rules of the check: receipts of other rules do not count.
+const RULES: [&str; 3] = [
+    include_str!("check/target.rs"),
+    include_str!("placement.rs"),
+    include_str!("../../firmware/update/src/image/check.rs"),
+];
 
 impl Receipts {
     /// Reads the receipts in a file; none if it is missing or not understood.
@@ -85,7 +95,7 @@ pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
 
 /// Names all that the check of a target depends on.
 fn key(index: &Index, release: &IndexRelease, target: &IndexTarget) -> String {
-    let facts = (env!("CARGO_PKG_VERSION"), &index.project, &release.version, target);
+    let facts = (RULES, &index.project, &release.version, target);
     sha256(&serde_json::to_vec(&facts).unwrap_or_default()).to_string()
 }
 
@@ -96,16 +106,19 @@ fn stamp(folder: &Path, path: &str) -> io::Result<Stamp> {
         path: path.into(),
         size: metadata.len(),
         modified: modified.as_nanos().to_string(),
-        inode: inode(&metadata),
+        inode: identity(&metadata).0,
+        changed: identity(&metadata).1,
     })
 }
 
 #[cfg(unix)]
-fn inode(metadata: &std::fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::ino(metadata)
+fn identity(metadata: &std::fs::Metadata) -> (u64, i64) {
+    use std::os::unix::fs::MetadataExt;
+    let nanoseconds = metadata.ctime().wrapping_mul(1_000_000_000);
+    (metadata.ino(), nanoseconds.wrapping_add(metadata.ctime_nsec()))
 }
 
 #[cfg(not(unix))]
-fn inode(_: &std::fs::Metadata) -> u64 {
-    0
+fn identity(_: &std::fs::Metadata) -> (u64, i64) {
+    (0, 0)
 }

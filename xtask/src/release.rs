@@ -157,6 +157,26 @@ pub enum RuleError {
         /// The targets.
         missing: Vec<String>,
     },
+    /// The project is not the one of the releases so far.
+    #[error(
+        "the releases so far are of project {old}, this one is of {new}: devices would refuse it"
+    )]
+    OtherProject {
+        /// The project of the store.
+        old: ProjectName,
+        /// The project now.
+        new: ProjectName,
+    },
+    /// A target has another chip than before.
+    #[error("target {target} is an {new} now and was an {old}: its devices would refuse the image")]
+    OtherChip {
+        /// The target.
+        target: TargetName,
+        /// The chip before.
+        old: Chip,
+        /// The chip now.
+        new: Chip,
+    },
     /// A target was dropped and built.
     #[error("target {0} is both built and named in --drop-target")]
     DroppedAndBuilt(TargetName),
@@ -182,6 +202,16 @@ pub fn admit(
 ) -> Result<Admission, RuleError> {
     if let Some(target) = dropped.iter().find(|target| record.targets.contains_key(*target)) {
         return Err(RuleError::DroppedAndBuilt(target.clone()));
+    }
+    if let Some(old) = existing.iter().find(|old| old.project != record.project) {
+        let (old, new) = (old.project.clone(), record.project.clone());
+        return Err(RuleError::OtherProject { old, new });
+    }
+    for (name, target) in &record.targets {
+        let before = existing.iter().filter_map(|old| old.targets.get(name));
+        if let Some(old) = before.map(|old| old.chip).find(|chip| *chip != target.chip) {
+            return Err(RuleError::OtherChip { target: name.clone(), old, new: target.chip });
+        }
     }
     let twin = existing.iter().find(|old| old.version.precedence(&record.version).is_eq());
     if let Some(old) = twin {
@@ -224,11 +254,24 @@ fn difference(built: &Record, released: &Record) -> Option<RuleError> {
     let targets = built.targets.keys().chain(released.targets.keys());
     for target in targets {
         if built.targets.get(target) != released.targets.get(target) {
+            let (mut old, mut new) = (hashes(released, target), hashes(built, target));
+            if old == new {
+                // The same bytes for another flash: size, slots or offsets.
+                let facts = |record: &Record| {
+                    let target = &record.targets[target];
+                    let offsets: Vec<_> = target.parts.iter().map(|part| part.offset).collect();
+                    format!(
+                        "flash {:?}, slot {:?}, offsets {offsets:?}",
+                        target.flash_size, target.slot_size
+                    )
+                };
+                (old, new) = (facts(released), facts(built));
+            }
             return Some(RuleError::OtherBytes {
                 version: built.version.clone(),
                 target: target.clone(),
-                released: hashes(released, target),
-                built: hashes(built, target),
+                released: old,
+                built: new,
             });
         }
     }
@@ -284,6 +327,19 @@ pub(crate) mod tests {
         let error = admit(&new, std::slice::from_ref(&old), &[]).unwrap_err().to_string();
         assert!(error.contains(&Sha256([9; 32]).to_string()), "{error}");
         assert!(error.contains(&old.targets[0].app.sha256.to_string()), "{error}");
+    }
+
+    #[test]
+    fn another_project_or_chip_is_refused() {
+        let old = record("1.0.0", &["esp32c3"]);
+        let mut new = record("1.1.0", &["esp32c3"]);
+        new.targets[0].chip = Chip::Esp32s3;
+        let error = admit(&new, std::slice::from_ref(&old), &[]).unwrap_err();
+        assert!(matches!(error, RuleError::OtherChip { old: Chip::Esp32c3, .. }));
+        let mut new = record("1.1.0", &["esp32c3"]);
+        new.project = "fan".parse().unwrap();
+        let error = admit(&new, &[old], &[]).unwrap_err();
+        assert!(matches!(error, RuleError::OtherProject { .. }));
     }
 
     #[test]

@@ -35,7 +35,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io,
+    fs, io,
     path::{Path, PathBuf},
 };
 use towline_descriptor::{Descriptor, MAX_DESCRIPTOR, MAX_NOTES};
@@ -79,6 +79,16 @@ pub enum SiteError {
         path: PathBuf,
         /// What is in it.
         entry: String,
+    },
+    /// A channel is pinned to a release that it cannot serve.
+    #[error(
+        "channel {channel} of channels.toml would serve nothing: {reason}; `cargo xtask follow {channel}` or pin another release"
+    )]
+    Stranded {
+        /// The channel.
+        channel: ChannelName,
+        /// Why not.
+        reason: String,
     },
     /// The site that was written is faulty.
     #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
@@ -229,9 +239,16 @@ fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
         builds: builds
             .map(|(name, record)| (name, record, &record.targets[*name]))
             .filter(|(.., target)| !target.parts.is_empty())
+            .filter(|(_, record, target)| is_only_one_of_its_family(record, target))
             .map(|(name, record, target)| build(name, record, target))
             .collect(),
     })
+}
+
+/// Returns whether no other target of the release has the same chip. The
+/// installer goes by the chip alone and would flash the wrong board.
+fn is_only_one_of_its_family(record: &Record, target: &TargetRecord) -> bool {
+    record.targets.values().filter(|other| other.chip == target.chip).count() == 1
 }
 
 impl Site {
@@ -248,11 +265,15 @@ impl Site {
         receipts: &Path,
         disk: &Disk,
     ) -> Result<(), SiteError> {
+        // What a link leads to is replaced, not the link.
+        let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         refuse_foreign(folder)?;
         let parent =
             folder.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         disk.create_dir(parent)?;
-        disk.clean(parent)?;
+        // Runs with other stores may write here too: one at a time.
+        let _lock = fs::File::open(parent).and_then(|parent| parent.lock().map(|()| parent));
+        disk.clean_beside(folder)?;
         let staged = temporary_beside(folder);
         let paths = self.files.keys().chain(self.artifacts.keys());
         let folders: BTreeSet<_> = paths.filter_map(|path| Path::new(path).parent()).collect();
@@ -284,16 +305,18 @@ impl Site {
         })?;
         let problems = check::check_except(&check::Folder::new(&staged), &known);
         if !problems.is_empty() {
-            std::fs::remove_dir_all(&staged)?;
+            fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));
         }
         disk.swap_dir(&staged, folder)?;
-        Ok(Receipts::write(receipts, &self.index, folder, disk)?)
+        // Without receipts the next run takes longer, nothing else.
+        let _ = Receipts::write(receipts, &self.index, folder, disk);
+        Ok(())
     }
 }
 
 /// Refuses a folder that holds anything but a site.
-fn refuse_foreign(folder: &Path) -> Result<(), SiteError> {
+pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), SiteError> {
     let entries = match folder.read_dir() {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),

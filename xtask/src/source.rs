@@ -1,6 +1,7 @@
 //! The source that is built, as Git knows it.
 
 use crate::toolchain::capture;
+use anyhow::{Context, Result};
 use std::path::Path;
 
 /// 1980-01-01, the oldest time that archive formats can hold: stands in where
@@ -20,17 +21,34 @@ pub struct Source {
 
 impl Source {
     /// Looks at the repository that `root` is in.
-    pub fn of(root: &Path) -> Self {
-        let git = |arguments: &[&str]| capture("git", arguments, root).ok();
-        let epoch = std::env::var("SOURCE_DATE_EPOCH").ok().and_then(|text| text.parse().ok());
-        let head = git(&["log", "-1", "--format=%ct %H"]);
-        let head = head.as_deref().and_then(|head| head.split_once(' '));
-        let changes = || git(&["status", "--porcelain", "--untracked-files=no"]);
-        Self {
-            date: epoch.or_else(|| head?.0.parse().ok()).unwrap_or(NO_DATE),
-            commit: head.map(|(_, commit)| commit.to_owned()),
-            dirty: head.is_some() && changes().is_some_and(|changes| !changes.is_empty()),
+    ///
+    /// # Errors
+    /// If Git fails there, or `SOURCE_DATE_EPOCH` is no number: the firmware
+    /// would silently be another one.
+    pub fn of(root: &Path) -> Result<Self> {
+        let epoch = match std::env::var("SOURCE_DATE_EPOCH") {
+            Err(_) => None,
+            Ok(text) => Some(text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text}"))?),
+        };
+        let root = std::path::absolute(root)?;
+        if !root.ancestors().any(|dir| dir.join(".git").exists()) {
+            return Ok(Self { date: epoch.unwrap_or(NO_DATE), commit: None, dirty: false });
         }
+        let git = |arguments: &[&str]| capture("git", arguments, &root);
+        if git(&["rev-parse", "--verify", "--quiet", "HEAD"]).is_err()
+            && git(&["rev-parse", "--git-dir"]).is_ok()
+        {
+            // A repository without a commit.
+            return Ok(Self { date: epoch.unwrap_or(NO_DATE), commit: None, dirty: true });
+        }
+        let head = git(&["log", "-1", "--format=%ct %H"])?;
+        let (date, commit) = head.split_once(' ').context("git log says nothing")?;
+        let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
+        Ok(Self {
+            date: epoch.map_or_else(|| date.parse(), Ok)?,
+            commit: Some(commit.to_owned()),
+            dirty: !changes.is_empty(),
+        })
     }
 }
 

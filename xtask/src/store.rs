@@ -128,8 +128,11 @@ impl DirectoryStore {
     }
 
     fn prepare(&self) -> Result<(), StoreError> {
-        for folder in [&self.artifacts, &self.releases] {
-            let prepare = || self.disk.create_dir(folder).and_then(|()| self.disk.clean(folder));
+        for folder in [&self.root, &self.artifacts, &self.releases] {
+            let prepare = || {
+                self.disk.create_dir(folder)?;
+                self.disk.clean_in(folder)
+            };
             prepare().map_err(|source| StoreError::Io { path: folder.clone(), source })?;
         }
         Ok(())

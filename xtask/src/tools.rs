@@ -50,9 +50,9 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
                     findings.push(rust_target(triple, &config.root));
                 }
             }
-            Build::Command { command, .. } => {
+            Build::Command { command, dir, .. } => {
                 let program = &command[0];
-                findings.push(match find_program(program) {
+                findings.push(match find_program(program, dir) {
                     Some(path) => Finding::ok(what(program), path.display().to_string()),
                     None => Finding::missing(what(program), "not in PATH", &[]),
                 });
@@ -98,7 +98,9 @@ pub fn chromium() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {
         return Some(path.into());
     }
-    ["chromium", "chromium-browser", "google-chrome"].iter().find_map(|name| find_program(name))
+    ["chromium", "chromium-browser", "google-chrome"]
+        .iter()
+        .find_map(|name| find_program(name, Path::new(".")))
 }
 
 /// Returns the folder of the Python environment with the oracles.
@@ -183,9 +185,10 @@ fn is_root() -> bool {
     false
 }
 
-fn find_program(name: &str) -> Option<PathBuf> {
+/// Returns where a program is that is called from `dir`.
+fn find_program(name: &str, dir: &Path) -> Option<PathBuf> {
     if name.contains('/') {
-        return Path::new(name).is_file().then(|| name.into());
+        return Some(dir.join(name)).filter(|path| path.is_file());
     }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())

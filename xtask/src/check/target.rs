@@ -2,12 +2,11 @@
 
 use super::{Files, Problem, compare, read_listed};
 use crate::{
-    placement::{Placed, faults, smallest_slot},
+    placement::{Placed, faults, parse_table, smallest_slot},
     release::Role,
     site::{Index, IndexArtifact, IndexPart, IndexRelease, IndexTarget},
     store,
 };
-use esp_idf_part::PartitionTable;
 use towline::image::{self, Head, Header, ImageError};
 
 /// Checks everything that is published for a target of a release.
@@ -166,8 +165,8 @@ fn check_parts(
         report(path, "is not the image that updates carry".into());
     }
     if let Some((_, path, bytes)) = by_role(Role::PartitionTable) {
-        match PartitionTable::try_from_bytes(bytes.clone()) {
-            Err(error) => report(path, error.to_string()),
+        match parse_table(bytes.clone()) {
+            Err(error) => report(path, error),
             Ok(table) => {
                 let placed: Vec<_> = parts
                     .iter()

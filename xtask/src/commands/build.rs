@@ -14,11 +14,11 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use indexmap::IndexMap;
+use rayon::prelude::*;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    thread,
 };
 
 /// Build firmware and images, without recording a release.
@@ -42,7 +42,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let places = Places { store: None, site_dir: None };
     let project = Project::open(global.manifest.as_deref(), &places)?;
     let targets = chosen_targets(&project.config, &args.targets)?;
-    let source = Source::of(&project.config.root);
+    let source = Source::of(&project.config.root)?;
     let images = build_images(&project, &targets, &source, global.ui())?;
     let out = args.out.clone().unwrap_or_else(|| project.config.root.join("dist/build"));
     let disk = Disk::default();
@@ -100,19 +100,26 @@ pub(crate) fn build_images(
         lanes.entry(lane).or_default().push(name);
     }
     let tables = Tables::default();
-    let results: Vec<_> = thread::scope(|scope| {
-        let lane = |names: Vec<&TargetName>| -> Result<Vec<(TargetName, Images)>> {
+    // As many at a time as there are processors.
+    let lanes: Vec<_> = lanes.into_values().collect();
+    let results: Vec<Result<_>> = lanes
+        .into_par_iter()
+        .flat_map_iter(|names| {
             names
-                .iter()
-                .map(|name| Ok(((*name).clone(), build_one(project, name, source, &tables, ui)?)))
-                .collect()
-        };
-        let lanes: Vec<_> =
-            lanes.into_values().map(|names| scope.spawn(move || lane(names))).collect();
-        lanes.into_iter().map(|lane| lane.join().expect("a build does not panic")).collect()
-    });
-    let mut built: BTreeMap<TargetName, Images> =
-        results.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect();
+                .into_iter()
+                .map(|name| Ok((name.clone(), build_one(project, name, source, &tables, ui)?)))
+        })
+        .collect();
+    let (built, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
+    let mut failed: Vec<_> = failed.into_iter().filter_map(Result::err).collect();
+    if failed.len() > 1 {
+        let texts: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+        bail!("{} targets failed:\n{}", texts.len(), texts.join("\n"));
+    }
+    if let Some(error) = failed.pop() {
+        return Err(error);
+    }
+    let mut built: BTreeMap<TargetName, Images> = built.into_iter().flatten().collect();
     let in_order = targets.iter().filter_map(|name| Some((name.clone(), built.remove(name)?)));
     Ok(in_order.collect())
 }

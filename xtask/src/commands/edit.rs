@@ -169,7 +169,15 @@ fn apply(project: &Project, edit: &Edit, common: &Common) -> Result<ExitCode> {
     // A faulty file is reported with its line before it is touched; one that
     // only lacks a rule is what `follow` mends.
     let new = edit.apply(&old).with_context(|| path.display().to_string())?;
-    Channels::parse(&path, &new, &project.config)?;
+    let channels = Channels::parse(&path, &new, &project.config)?;
+    if let Some((channel, reason)) = channels.stranded(&project.releases()?) {
+        let message = format!("channel {channel} would serve nothing: {reason}");
+        return Err(Hinted::new(
+            message,
+            format!("pin it to another release, or `cargo xtask follow {channel}`"),
+        )
+        .into());
+    }
     if new == old {
         println!("{}: nothing to change", path.display());
         return Ok(ExitCode::SUCCESS);

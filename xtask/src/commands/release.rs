@@ -7,7 +7,7 @@ use crate::{
     project::{Places, Project},
     publish::{Draft, DraftError, TargetFacts},
     release::{Admission, Record},
-    site::{SiteError, size_text},
+    site::{SiteError, refuse_foreign, size_text},
     source::Source,
     store::Store,
     ui::{Hinted, table},
@@ -65,7 +65,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     project.releases()?;
-    let source = Source::of(&config.root);
+    refuse_foreign(&project.site_dir)?;
+    let source = Source::of(&config.root)?;
     let images = build_images(&project, &targets, &source, ui)?;
     let facts = |name: &TargetName| {
         let target = &config.targets[name];
@@ -114,6 +115,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             "\nrelease {} was recorded already, with the same bytes",
             record.version
         ));
+        if record.notes != draft.record.notes && draft.record.notes.is_some() {
+            ui.say("its notes stay as they were recorded");
+        }
     } else if record.dirty {
         ui.say("\nnote: the work tree has changes that are not committed");
     }

@@ -30,6 +30,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         let message = format!("no release in {}", project.store_dir.display());
         return Err(Hinted::new(message, "make one with `cargo xtask release`").into());
     }
+    let ui = global.ui();
+    let _lock =
+        project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
     write(&project, &project.channels()?, &releases)?;
     println!("{}", project.site_dir.display());
     Ok(ExitCode::SUCCESS)
@@ -41,6 +44,9 @@ pub(crate) fn write(
     channels: &Channels,
     releases: &[Record],
 ) -> Result<(), SiteError> {
+    if let Some((channel, reason)) = channels.stranded(releases) {
+        return Err(SiteError::Stranded { channel: channel.clone(), reason });
+    }
     let site = render(&project.config, channels, releases)?;
     let receipts = project.store_dir.join(".checked.json");
     site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())

@@ -361,3 +361,135 @@ fn a_damaged_site_is_mended_by_rendering_it_again() {
         assert_tree(&site, &before);
     }
 }
+
+#[test]
+fn a_channel_is_never_left_without_a_release_in_silence() {
+    let project = released();
+    project.build(&CHIPS, "1.1.0").done(&["release"]);
+    project.done(&["yank", "1.1.0", "--reason", "bad"]);
+    for command in [&["pin", "stable", "1.1.0"][..], &["promote", "1.1.0", "--to", "stable"]] {
+        let error = project.fails(command);
+        assert!(error.contains("would serve nothing: release 1.1.0 was yanked: bad"), "{error}");
+    }
+    project.write("channels.toml", "[channels.stable]\npin = \"9.9.9\"\n");
+    let before = tree(&project.path("dist/site"));
+    let error = project.fails(&["site"]);
+    assert!(error.contains("channel stable of channels.toml would serve nothing"), "{error}");
+    assert_tree(&project.path("dist/site"), &before);
+}
+
+#[test]
+fn a_project_or_a_chip_does_not_change_under_its_devices() {
+    let project = released();
+    let before = tree(&project.path("dist"));
+    let config = project.read("towline.toml");
+    project.build(&CHIPS, "1.1.0");
+    project.write("images/esp32c3.bin", app_image(Chip::Esp32c6, "lamp", "1.1.0", 1000));
+    project.write(
+        "towline.toml",
+        config.replace("[targets.esp32c3]", "[targets.esp32c3]\nchip = \"esp32c6\""),
+    );
+    let error = project.fails(&["release"]);
+    assert!(error.contains("target esp32c3 is an esp32c6 now and was an esp32c3"), "{error}");
+    for chip in CHIPS {
+        project.write(&format!("images/{chip}.bin"), app_image(chip, "fan", "1.1.0", 1000));
+    }
+    project.write("towline.toml", config.replace("\"lamp\"", "\"fan\""));
+    assert!(project.fails(&["release"]).contains("are of project lamp, this one is of fan"));
+    assert_tree(&project.path("dist"), &before);
+}
+
+#[test]
+fn tables_that_the_parser_does_not_understand_are_errors() {
+    let project = Project::new(&CHIPS[..1]);
+    project.build(&CHIPS, "1.0.0").done(&["release"]);
+    let published = tree(&project.path("dist/site")).into_iter();
+    let (path, bytes) = published
+        .into_iter()
+        .find(|(p, _)| p.to_string_lossy().contains("partition-table"))
+        .unwrap();
+    // Through the index too, as somebody else's site would have it.
+    let index = project.read("dist/site/releases.json");
+    for (at, value) in [(3, 0x77), (8, 0xFF), (11, 0xFF), (28, 0xFF), (0, 0x00), (2, 0x40)] {
+        let mut table = bytes.clone();
+        table[at] = value;
+        let old = xtask::store::sha256(&bytes).to_string();
+        let new = xtask::store::sha256(&table).to_string();
+        fs::write(project.path("dist/site").join(&path), &table).unwrap();
+        project.write("dist/site/releases.json", index.replace(&old, &new));
+        assert_eq!(project.xtask(&["check"]).status.code(), Some(1), "byte {at}");
+    }
+    for line in [
+        "x, data, 0x40, 0x9000, 0x1000",
+        "x, data, nvs, 0x9000, 4096M",
+        "x, 0x77, 1, 0x9000, 0x1000",
+    ] {
+        project.write("partitions.csv", format!("{line}\n{}", crate::support::PARTITIONS));
+        let output = project.xtask(&["build"]);
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{line}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn what_a_build_prints_does_not_matter() {
+    let project = Project::new(&[]);
+    project.write("made.bin", app_image(Chip::Esp32s2, "lamp", "2.0.0", 5000));
+    let script = "printf '\\\\377\\\\n'; i=0; while [ $i -lt 3000 ]; do echo a long line of output number $i; i=$((i+1)); done; cp made.bin out.bin";
+    project.write("towline.toml", format!("project = \"lamp\"\nbase-url = \"https://localhost/\"\n[targets.esp32s2]\nbuild = {{ command = [\"sh\", \"-c\", \"{script}\"], output = \"out.bin\" }}\n"));
+    project.done(&["release"]);
+}
+
+#[test]
+fn the_manifest_flag_does_not_change_the_release() {
+    let project = released();
+    let before = tree(&project.path("dist"));
+    project.done(&["release", "--manifest", "towline.toml"]);
+    assert_tree(&project.path("dist"), &before);
+}
+
+#[test]
+fn runs_at_the_same_time_wait_for_each_other() {
+    let project = released();
+    let before = tree(&project.path("dist/site"));
+    std::thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| project.done(&["site"]));
+            scope.spawn(|| project.done(&["release"]));
+        }
+    });
+    assert_tree(&project.path("dist/site"), &before);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_site_behind_a_link_is_replaced_where_it_is() {
+    let project = Project::new(&CHIPS);
+    fs::create_dir_all(project.path("elsewhere")).unwrap();
+    fs::create_dir_all(project.path("dist")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", project.path("dist/site")).unwrap();
+    project.build(&CHIPS, "1.0.0").done(&["release"]);
+    assert!(project.path("dist/site").is_symlink());
+    assert!(project.path("elsewhere/releases.json").exists());
+}
+
+#[test]
+fn the_installer_is_not_offered_a_choice_that_it_cannot_make() {
+    let project = Project::new(&[]);
+    project.write("a.bin", app_image(Chip::Esp32c3, "lamp", "1.0.0", 1000));
+    project.write("b.bin", app_image(Chip::Esp32c3, "lamp", "1.0.0", 2000));
+    let target = |name: &str| {
+        format!(
+            "[targets.{name}]\nchip = \"esp32c3\"\nbuild.prebuilt = \"{name}.bin\"\npartition-table = \"partitions.csv\"\n"
+        )
+    };
+    project.write(
+        "towline.toml",
+        format!(
+            "project = \"lamp\"\nbase-url = \"https://localhost/\"\n{}{}",
+            target("a"),
+            target("b")
+        ),
+    );
+    project.done(&["release"]);
+    assert!(project.read("dist/site/manifests/stable.json").contains("\"builds\": []"));
+}

@@ -327,7 +327,7 @@ type Places = (Region, Option<Region>, Vec<Region>);
 /// Returns the places as the device's own code finds them in flash.
 fn layout_of(table: &[u8]) -> Places {
     let folder = tempfile::tempdir().unwrap();
-    let mut flash = Flash::create(&folder.path().join("flash.bin"), 1 << 20).unwrap();
+    let mut flash = Flash::create(&folder.path().join("flash.bin"), 1 << 24).unwrap();
     flash.burn(PARTITION_TABLE_OFFSET, table).unwrap();
     let layout = Layout::read(&mut flash, PARTITION_TABLE_OFFSET).unwrap();
     (layout.otadata, layout.factory, layout.slots().to_vec())
