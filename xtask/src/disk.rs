@@ -89,6 +89,15 @@ impl Disk {
             .map_err(|error| named(to, &error))
     }
 
+    /// Copies a file into a folder that is being staged.
+    ///
+    /// # Errors
+    /// Naming the new file.
+    pub fn copy(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::copy(from, to).map(drop).map_err(|error| named(to, &error))
+    }
+
     /// Writes a file of a folder that is being staged: under its final name,
     /// for the folder's own is temporary.
     ///

@@ -18,8 +18,10 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    sync::LazyLock,
     time::UNIX_EPOCH,
 };
+use towline_descriptor::Sha256;
 
 /// Receipts of the last site of a store.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -39,11 +41,14 @@ struct Stamp {
 }
 
 /// The rules of the check: receipts of other rules do not count.
-const RULES: [&str; 3] = [
-    include_str!("check/target.rs"),
-    include_str!("placement.rs"),
-    include_str!("../../firmware/update/src/image/check.rs"),
-];
+static RULES: LazyLock<Sha256> = LazyLock::new(|| {
+    let rules = [
+        include_str!("check/target.rs"),
+        include_str!("placement.rs"),
+        include_str!("../../firmware/update/src/image/check.rs"),
+    ];
+    sha256(rules.concat().as_bytes())
+});
 
 impl Receipts {
     /// Reads the receipts in a file; none if it is missing or not understood.
@@ -95,7 +100,7 @@ pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
 
 /// Names all that the check of a target depends on.
 fn key(index: &Index, release: &IndexRelease, target: &IndexTarget) -> String {
-    let facts = (RULES, &index.project, &release.version, target);
+    let facts = (*RULES, &index.project, &release.version, target);
     sha256(&serde_json::to_vec(&facts).unwrap_or_default()).to_string()
 }
 

@@ -35,13 +35,16 @@ impl Source {
             return Ok(Self { date: epoch.unwrap_or(NO_DATE), commit: None, dirty: false });
         }
         let git = |arguments: &[&str]| capture("git", arguments, &root);
-        if git(&["rev-parse", "--verify", "--quiet", "HEAD"]).is_err()
-            && git(&["rev-parse", "--git-dir"]).is_ok()
-        {
+        let head = match git(&["log", "-1", "--format=%ct %H"]) {
+            Ok(head) => head,
             // A repository without a commit.
-            return Ok(Self { date: epoch.unwrap_or(NO_DATE), commit: None, dirty: true });
-        }
-        let head = git(&["log", "-1", "--format=%ct %H"])?;
+            Err(_)
+                if git(&["rev-list", "--all", "--max-count=1"]).is_ok_and(|all| all.is_empty()) =>
+            {
+                return Ok(Self { date: epoch.unwrap_or(NO_DATE), commit: None, dirty: true });
+            }
+            Err(error) => return Err(error),
+        };
         let (date, commit) = head.split_once(' ').context("git log says nothing")?;
         let changes = git(&["status", "--porcelain", "--untracked-files=no"])?;
         Ok(Self {

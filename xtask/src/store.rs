@@ -31,6 +31,12 @@ pub trait Store: Sync {
     /// If it is missing or has other bytes than its name says.
     fn artifact(&self, artifact: &Artifact) -> Result<Vec<u8>, StoreError>;
 
+    /// Copies an artifact to `path`, as it is: who uses the copy verifies it.
+    ///
+    /// # Errors
+    /// If it is missing or cannot be written.
+    fn copy_artifact(&self, artifact: &Artifact, path: &Path) -> Result<(), StoreError>;
+
     /// Keeps an artifact, if it is not kept yet, with its bytes.
     ///
     /// # Errors
@@ -193,6 +199,11 @@ impl Store for DirectoryStore {
             found if found == artifact.sha256 => Ok(bytes),
             found => Err(StoreError::Damaged { path, found }),
         }
+    }
+
+    fn copy_artifact(&self, artifact: &Artifact, path: &Path) -> Result<(), StoreError> {
+        let from = self.path(&artifact.sha256);
+        self.disk.copy(&from, path).map_err(|source| StoreError::Io { path: from, source })
     }
 
     fn put_artifact(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), StoreError> {

@@ -96,7 +96,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     ui.say("rendering and checking the site");
     match site::write(&project, &channels, &releases) {
         // An artifact is missing or damaged; those of this release are at hand.
-        Err(SiteError::Store(_)) => {
+        Err(SiteError::Store(_) | SiteError::Problems(_)) => {
             draft.put_artifacts(&store)?;
             site::write(&project, &channels, &releases)?;
         }

@@ -244,7 +244,8 @@ fn a_damaged_store_is_reported_and_mended_by_the_same_release() {
     fs::write(&path, damaged).unwrap();
     fs::remove_dir_all(project.path("dist/site")).unwrap();
     let error = project.fails(&["site"]);
-    assert!(error.contains("damaged"), "{error}");
+    assert!(error.contains("has SHA-256") && error.contains("releases.json says"), "{error}");
+    assert!(!project.path("dist/site").exists());
     project.done(&["release"]);
     assert_eq!(fs::read(&path).unwrap(), bytes);
 }
