@@ -126,11 +126,11 @@ fn main() -> ExitCode {
         }
         fs::remove_dir_all(results).unwrap();
     }
-    for _ in 0..3 * ROUNDS {
+    for _ in 0..ROUNDS {
         times.add(DEV, Run::Help, seconds(&mut xtask(&unoptimised, &["--help"])));
         times.add(DEV, Run::CargoHelp, seconds(&mut cargo(&["xtask", "--help"])));
     }
-    if report(&mut times) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report(&times) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A project, and what both sides publish of it.
@@ -420,7 +420,7 @@ fn seconds(command: &mut Command) -> f64 {
     seconds
 }
 
-/// Seconds of every run, by who ran what.
+/// Seconds of every run in the order of the rounds, by who ran what.
 #[derive(Default)]
 struct Times(BTreeMap<(&'static str, Run), Vec<f64>>);
 
@@ -429,29 +429,41 @@ impl Times {
         self.0.entry((who, run)).or_default().push(seconds);
     }
 
-    fn median(&mut self, who: &'static str, run: Run) -> f64 {
-        let seconds = self.0.get_mut(&(who, run)).expect("it was run");
-        seconds.sort_by(f64::total_cmp);
-        seconds[seconds.len() / 2]
+    fn median(&self, who: &'static str, run: Run) -> f64 {
+        sorted(self.0[&(who, run)].iter().copied())[ROUNDS / 2]
+    }
+
+    /// Returns the median of the ratios of a run to another of the same round:
+    /// what else the machine does changes from round to round.
+    fn ratio(&self, run: (&'static str, Run), other: (&'static str, Run)) -> f64 {
+        let pairs = self.0[&run].iter().zip(&self.0[&other]);
+        sorted(pairs.map(|(run, other)| run / other))[ROUNDS / 2]
     }
 
     /// Returns median and range as a row of the report.
-    fn row(&mut self, who: &'static str, run: Run) -> String {
-        let median = self.median(who, run);
-        let seconds = &self.0[&(who, run)];
-        let (lowest, highest) = (seconds[0], seconds[seconds.len() - 1]);
+    fn row(&self, who: &'static str, run: Run) -> String {
+        let seconds = sorted(self.0[&(who, run)].iter().copied());
+        let (lowest, highest) = (seconds[0], seconds[ROUNDS - 1]);
+        let median = seconds[ROUNDS / 2];
         format!("  {:27} {median:.3} ({lowest:.3} to {highest:.3})", run.as_str())
     }
 }
 
+fn sorted(values: impl Iterator<Item = f64>) -> Vec<f64> {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
 /// Prints times and ratios. Returns whether all limits are kept.
-fn report(times: &mut Times) -> bool {
+fn report(times: &Times) -> bool {
     let cores = thread::available_parallelism().map_or(1, usize::from);
     let (chips, channels, megabytes) = (Chip::ALL.len(), CHANNELS.len(), CONTENT as f64 / 1e6);
     println!(
         "\n{chips} chips, {channels} channels, app images of {megabytes} MB; {cores} cores, {ROUNDS} rounds"
     );
     println!("wall time of whole processes in seconds: median (lowest to highest)");
+    println!("ratios are medians of the ratios within a round");
 
     println!("\n{PYTHON}");
     for run in PYTHON_RUNS {
@@ -464,24 +476,24 @@ fn report(times: &mut Times) -> bool {
         println!("    {what:27} {ratio:.2} x  limit {limit}: {verdict}");
     };
     let show = |what: &str, ratio: f64| println!("    {what:27} {ratio:.2} x");
-    let [one_by_one, at_once] = PYTHON_RUNS.map(|run| times.median(PYTHON, run));
+    let of_python = |who, run| times.ratio((who, Run::First), (PYTHON, run));
+    let of_first = |run| times.ratio((DEV, run), (DEV, Run::First));
 
     println!("\n{DEV}\n{}", times.row(DEV, Run::First));
-    let first = times.median(DEV, Run::First);
-    judge("of a process per target", first / one_by_one, FULL_LIMIT);
-    show("of esptool imported once", first / at_once);
+    judge("of a process per target", of_python(DEV, Run::ProcessPerTarget), FULL_LIMIT);
+    show("of esptool imported once", of_python(DEV, Run::InProcess));
     println!("{}", times.row(DEV, Run::OneTarget));
-    judge("of the first release", times.median(DEV, Run::OneTarget) / first, AGAIN_LIMIT);
+    judge("of the first release", of_first(Run::OneTarget), AGAIN_LIMIT);
     for run in [Run::Promoted, Run::Unchanged, Run::Killed] {
         println!("{}", times.row(DEV, run));
-        show("of the first release", times.median(DEV, run) / first);
+        show("of the first release", of_first(run));
     }
 
     println!("\n{RELEASE}\n{}", times.row(RELEASE, Run::First));
-    show("of a process per target", times.median(RELEASE, Run::First) / one_by_one);
-    show("of esptool imported once", times.median(RELEASE, Run::First) / at_once);
+    show("of a process per target", of_python(RELEASE, Run::ProcessPerTarget));
+    show("of esptool imported once", of_python(RELEASE, Run::InProcess));
 
     println!("\n--help, dev profile\n{}", times.row(DEV, Run::CargoHelp));
     println!("{}", times.row(DEV, Run::Help));
-    kept & (times.median(DEV, Run::Help) <= HELP_LIMIT)
+    kept && times.median(DEV, Run::Help) <= HELP_LIMIT
 }

@@ -74,8 +74,12 @@ pub fn plan(
     has_triple: impl Fn(&str) -> bool,
 ) -> Plan {
     let newest = releases.last();
-    let missing = newest.map(|newest| {
-        newest.targets.keys().filter(|target| !targets.contains(target)).cloned().collect()
+    // As the rules of releases see it: the one before this version.
+    let is_before = |old: &&Record| {
+        version.as_ref().is_none_or(|version| old.version.precedence(version).is_lt())
+    };
+    let missing = releases.iter().rfind(is_before).map(|previous| {
+        previous.targets.keys().filter(|target| !targets.contains(target)).cloned().collect()
     });
     let planned = |name: &TargetName| {
         let target = &config.targets[name];

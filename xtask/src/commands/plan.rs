@@ -37,23 +37,25 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &args.places)?;
-    show(&make(&project, &args.targets, args.version.clone())?, args.json)?;
+    let targets = chosen_targets(&project.config, &args.targets)?;
+    show(&make(&project, &targets, &[], args.version.clone())?, args.json)?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// Makes the plan for these targets of a project.
+/// Makes the plan for these targets of a project, others being dropped.
 pub(crate) fn make(
     project: &Project,
     targets: &[TargetName],
+    dropped: &[TargetName],
     version: Option<Version>,
 ) -> Result<Plan> {
     let config = &project.config;
-    let targets = chosen_targets(config, targets)?;
     let version = version
         .or_else(|| targets.iter().find_map(|t| build::expected_version(&config.targets[t])));
     let releases = project.releases()?;
     let has = |triple: &str| toolchain::has_target(triple, &config.root);
-    let mut plan = plan(config, &project.channels()?, &releases, &targets, version, has);
+    let mut plan = plan(config, &project.channels()?, &releases, targets, version, has);
+    plan.missing.retain(|target| !dropped.contains(target));
     plan.store.clone_from(&project.store_dir);
     plan.site_dir.clone_from(&project.site_dir);
     Ok(plan)

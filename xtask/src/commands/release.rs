@@ -57,11 +57,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let config = &project.config;
     let mut targets = chosen_targets(config, &args.targets)?;
     targets.retain(|target| !args.drop_target.contains(target));
+    anyhow::ensure!(!targets.is_empty(), "no target is left to release");
     // Faults of the state files show before the long work begins.
     let channels = project.channels()?;
     let notes = args.notes.as_deref().map(read_notes).transpose()?;
     if args.dry_run {
-        plan::show(&plan::make(&project, &targets, args.version.clone())?, args.json)?;
+        let plan = plan::make(&project, &targets, &args.drop_target, args.version.clone())?;
+        plan::show(&plan, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
     project.releases()?;

@@ -494,3 +494,17 @@ fn the_installer_is_not_offered_a_choice_that_it_cannot_make() {
     project.done(&["release"]);
     assert!(project.read("dist/site/manifests/stable.json").contains("\"builds\": []"));
 }
+
+#[test]
+fn a_plan_sees_missing_targets_as_the_release_does() {
+    let project = released();
+    project.build(&CHIPS, "1.1.0");
+    let missing = |arguments: &[&str]| {
+        let plan = project.done(&[&["release", "--dry-run", "--json"], arguments].concat());
+        serde_json::from_str::<serde_json::Value>(&plan).unwrap()["missing"].clone()
+    };
+    assert_eq!(missing(&["--targets", "esp32c3"]), serde_json::json!(["esp32s3"]));
+    assert_eq!(missing(&["--drop-target", "esp32s3"]), serde_json::json!([]));
+    let error = project.fails(&["release", "--dry-run", "--drop-target", "esp32s3,esp32c3"]);
+    assert!(error.contains("no target is left"), "{error}");
+}
