@@ -7,7 +7,10 @@ use esp_bootloader_esp_idf::partitions::{
     self, DataPartitionSubType, PARTITION_TABLE_MAX_LEN, PartitionType,
 };
 use esp_hal::clock::CpuClock;
-use esp_hal::peripherals::{FROM_CPU_INTR0, TIMG0, WIFI};
+use esp_hal::gpio::{AnyPin, Pin};
+#[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
+use esp_hal::peripherals::USB_DEVICE;
+use esp_hal::peripherals::{FROM_CPU_INTR0, TIMG0, UART0, WIFI};
 use esp_hal::ram;
 use esp_hal::rtc_cntl::{Rtc, RwdtStage};
 use esp_hal::timer::timg::TimerGroup;
@@ -35,8 +38,29 @@ pub(crate) struct Chip {
     pub(crate) watchdog: Watchdog,
     /// What the scheduler and the radio need.
     pub(crate) radio: Radio,
-    /// What the console needs.
-    pub(crate) console: crate::serial::Peripherals,
+    /// The UART of the console.
+    pub(crate) console: Console,
+    /// The USB port of the chip.
+    #[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
+    pub(crate) usb: USB_DEVICE<'static>,
+}
+
+/// The UART that the ROM and the bootloader print to, and its pins.
+pub(crate) struct Console {
+    pub(crate) uart: UART0<'static>,
+    pub(crate) rx: AnyPin<'static>,
+    pub(crate) tx: AnyPin<'static>,
+}
+
+/// Takes the console: the UART has other pins on each chip.
+macro_rules! console {
+    ($peripherals:ident, $rx:ident, $tx:ident) => {
+        Console {
+            uart: $peripherals.UART0,
+            rx: $peripherals.$rx.degrade(),
+            tx: $peripherals.$tx.degrade(),
+        }
+    };
 }
 
 /// The peripherals of scheduler and radio.
@@ -63,14 +87,23 @@ impl Chip {
     /// # Panics
     /// If called twice.
     pub(crate) fn start() -> Self {
-        let peripherals =
-            esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+        let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
         esp_alloc::heap_allocator!(#[ram(reclaimed)] size: HEAP_RECLAIMED);
         esp_alloc::heap_allocator!(size: HEAP_BESIDE);
         let flash = FlashStorage::new(peripherals.FLASH);
         // Code runs from flash on the other core too.
         #[cfg(any(feature = "esp32", feature = "esp32s3"))]
         let flash = flash.multicore_auto_park();
+        #[cfg(feature = "esp32")]
+        let console = console!(peripherals, GPIO3, GPIO1);
+        #[cfg(feature = "esp32c2")]
+        let console = console!(peripherals, GPIO19, GPIO20);
+        #[cfg(feature = "esp32c3")]
+        let console = console!(peripherals, GPIO20, GPIO21);
+        #[cfg(feature = "esp32c6")]
+        let console = console!(peripherals, GPIO17, GPIO16);
+        #[cfg(any(feature = "esp32s2", feature = "esp32s3"))]
+        let console = console!(peripherals, GPIO44, GPIO43);
         Self {
             flash,
             watchdog: Watchdog(Rtc::new(peripherals.RTC_TIMER)),
@@ -79,7 +112,9 @@ impl Chip {
                 timer: peripherals.TIMG0,
                 interrupt: peripherals.FROM_CPU_INTR0,
             },
-            console: crate::serial::peripherals!(peripherals),
+            console,
+            #[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
+            usb: peripherals.USB_DEVICE,
         }
     }
 

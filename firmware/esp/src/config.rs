@@ -2,6 +2,8 @@
 //! `towline.toml`; builds without it have the defaults of
 //! `.cargo/config.toml`.
 
+use alloc::format;
+use alloc::string::String;
 use core::time::Duration;
 
 /// Where the project publishes, ending in a slash.
@@ -26,11 +28,11 @@ pub(crate) const TRIAL: Duration = {
     Duration::from_secs(seconds)
 };
 
-/// When this was built, in Unix seconds, if it is reproducible: no true time
-/// comes before it.
+/// About when this was built, in seconds since 1970: the time of the commit if
+/// the build is reproducible.
 pub(crate) const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => number(seconds),
-    None => 0,
+    None => 1_767_225_600,
 };
 
 const _: () = assert!(
@@ -58,4 +60,9 @@ pub(crate) fn channel(name: &str) -> Option<&'static str> {
 /// Returns the channel that a device follows before another is chosen.
 pub(crate) fn default_channel() -> &'static str {
     channels().next().unwrap_or(CHANNELS)
+}
+
+/// Returns the URL of a channel's descriptor for this target.
+pub(crate) fn descriptor_url(channel: &str) -> String {
+    format!("{BASE_URL}ota/{channel}/{TARGET}.json")
 }

@@ -15,12 +15,14 @@
 
 use crate::config;
 use alloc::string::{String, ToString};
+use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
 use esp_nvs::error::Error;
 use esp_nvs::platform::Crc;
 use esp_nvs::{Key, Nvs};
 use log::warn;
 use towline::Region;
+use towline_app::improv;
 
 const WIFI: Key = Key::from_str("wifi");
 const SSID: Key = Key::from_str("ssid");
@@ -56,8 +58,24 @@ impl Network {
 pub(crate) enum SettingsError {
     /// The project has no such channel.
     UnknownChannel,
+    /// Not a name that a host can have.
+    Hostname,
     /// The partition table has no `nvs`, or what is in it cannot be written.
     Storage,
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownChannel => "the project has no such channel",
+            Self::Hostname => "a host name has letters, digits and `-`, at most 32",
+            Self::Storage => "the nvs partition cannot be written; erase it",
+        })
+    }
+}
+
+fn is_hostname(name: &str) -> bool {
+    name.len() <= MAX_HOSTNAME && improv::is_hostname(name)
 }
 
 /// The settings, in the NVS partition of `F`.
@@ -104,20 +122,25 @@ impl<F: NorFlash + Crc> Settings<F> {
     /// Returns the name of the device in its network; `fallback` if none is
     /// set.
     pub(crate) fn hostname(&mut self, fallback: &str) -> String {
-        let is_name = |name: &String| {
-            matches!(name.len(), 1..=MAX_HOSTNAME)
-                && !name.starts_with('-')
-                && !name.ends_with('-')
-                && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        };
         match self.get(&WIFI, &HOSTNAME) {
-            Some(name) if is_name(&name) => name,
+            Some(name) if is_hostname(&name) => name,
             Some(_) => {
                 warn!("settings: wifi hostname has letters, digits and `-`, at most 32; not used");
                 fallback.to_string()
             }
             None => fallback.to_string(),
         }
+    }
+
+    /// Names the device, from the next start on.
+    ///
+    /// # Errors
+    /// [`SettingsError`]
+    pub(crate) fn set_hostname(&mut self, name: &str) -> Result<(), SettingsError> {
+        if !is_hostname(name) {
+            return Err(SettingsError::Hostname);
+        }
+        self.set(&WIFI, &HOSTNAME, name)
     }
 
     /// Returns the channel to follow: the chosen one, else the first of the

@@ -1,17 +1,15 @@
 //! What time it is: SNTP after the address came, and daily.
 //!
-//! Certificates and windows of updates need the time. SNTP is not authenticated,
-//! so a time before the firmware was built is refused; the time of the device
-//! is otherwise as true as its network.
+//! The dates of certificates need the time. SNTP is not authenticated: the time
+//! is as true as the network, except that none is believed that comes before
+//! this firmware was built.
 
 use crate::backoff::Backoff;
 use crate::config;
-use core::cell::Cell;
 use core::net::{IpAddr, SocketAddr};
 use embassy_net::dns::DnsQueryType;
 use embassy_net::udp::{PacketMetadata, UdpSocket};
 use embassy_net::{IpAddress, Stack};
-use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::signal::Signal;
 use embassy_time::{Duration, Instant, Timer, with_timeout};
@@ -19,28 +17,33 @@ use esp_hal::rng::Rng;
 use log::{info, warn};
 use sntpc::{NtpContext, NtpTimestampGenerator};
 use sntpc_net_embassy::UdpSocketWrapper;
+use towline_tls::clock;
 
 const NTP_PORT: u16 = 123;
 const PACKET: usize = 64;
 const ANSWER: Duration = Duration::from_secs(5);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Unix time in microseconds at the start of the chip, once it is known.
-static STARTED: Mutex<CriticalSectionRawMutex, Cell<Option<u64>>> = Mutex::new(Cell::new(None));
-
 /// Raised when the time becomes known.
 static KNOWN: Signal<CriticalSectionRawMutex, ()> = Signal::new();
 
-/// Returns the time in Unix seconds, if it is known.
-pub(crate) fn now() -> Option<u64> {
-    let started = STARTED.lock(Cell::get)?;
-    Some((started + Instant::now().as_micros()) / 1_000_000)
+/// Waits until the time is known; for one task.
+pub(crate) async fn wait_known() {
+    while clock::now().is_none() {
+        KNOWN.wait().await;
+    }
 }
 
-/// Waits until the time is known, for one task.
-pub(crate) async fn wait_known() {
-    if now().is_none() {
-        KNOWN.wait().await;
+/// The time since the start, as the update client asks for it.
+pub(crate) struct Uptime;
+
+impl towline::Clock for Uptime {
+    fn uptime(&self) -> core::time::Duration {
+        core::time::Duration::from_micros(Instant::now().as_micros())
+    }
+
+    async fn wait(&self, time: core::time::Duration) {
+        Timer::after_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).await;
     }
 }
 
@@ -51,8 +54,8 @@ enum TimeError {
     Name,
     /// The server did not answer, or not as SNTP has it.
     Answer,
-    /// The time comes before the firmware was built.
-    BeforeBuild,
+    /// The time comes before the firmware was built, or after 2106.
+    Implausible,
 }
 
 /// Keeps the time.
@@ -62,11 +65,8 @@ pub(crate) async fn run(stack: Stack<'static>) -> ! {
     loop {
         stack.wait_config_up().await;
         match with_timeout(ANSWER * 2, ask(stack)).await.unwrap_or(Err(TimeError::Answer)) {
-            Ok(micros) => {
-                STARTED.lock(|cell| {
-                    cell.set(Some(micros.saturating_sub(Instant::now().as_micros())));
-                });
-                info!("time: set, Unix time {}", micros / 1_000_000);
+            Ok(seconds) => {
+                info!("time: {seconds} s since 1970, from {}", config::NTP_HOST);
                 KNOWN.signal(());
                 backoff.reset();
                 Timer::after(DAY).await;
@@ -78,7 +78,7 @@ pub(crate) async fn run(stack: Stack<'static>) -> ! {
                     match error {
                         TimeError::Name => "no address",
                         TimeError::Answer => "no answer",
-                        TimeError::BeforeBuild => "a time before this firmware was built",
+                        TimeError::Implausible => "an impossible time",
                     },
                     config::NTP_HOST,
                     wait.as_secs()
@@ -89,12 +89,11 @@ pub(crate) async fn run(stack: Stack<'static>) -> ! {
     }
 }
 
-/// Asks the time server and returns the Unix time in microseconds.
+/// Asks the time server, sets the clock and returns the time in seconds since
+/// 1970.
 async fn ask(stack: Stack<'_>) -> Result<u64, TimeError> {
-    let addresses = stack
-        .dns_query(config::NTP_HOST, DnsQueryType::A)
-        .await
-        .map_err(|_| TimeError::Name)?;
+    let addresses =
+        stack.dns_query(config::NTP_HOST, DnsQueryType::A).await.map_err(|_| TimeError::Name)?;
     let IpAddress::Ipv4(address) = *addresses.first().ok_or(TimeError::Name)?;
     let (mut rx_meta, mut tx_meta) = ([PacketMetadata::EMPTY; 2], [PacketMetadata::EMPTY; 2]);
     let (mut rx, mut tx) = ([0; 2 * PACKET], [0; PACKET]);
@@ -108,11 +107,8 @@ async fn ask(stack: Stack<'_>) -> Result<u64, TimeError> {
         .await
         .map_err(|_| TimeError::Answer)?
         .map_err(|_| TimeError::Answer)?;
-    if answer.sec() < config::BUILT {
-        return Err(TimeError::BeforeBuild);
-    }
-    let micros = sntpc::fraction_to_microseconds(answer.sec_fraction());
-    Ok(answer.sec() * 1_000_000 + u64::from(micros))
+    clock::set(answer.sec()).map_err(|_| TimeError::Implausible)?;
+    Ok(answer.sec())
 }
 
 /// The clock that an exchange is measured with: about now, because a timestamp
@@ -126,7 +122,7 @@ struct Rough {
 
 impl Rough {
     fn new() -> Self {
-        let about = now().unwrap_or(config::BUILT) * 1_000_000;
+        let about = clock::now().unwrap_or(config::BUILT) * 1_000_000;
         Self { offset: about + u64::from(Rng::new().random()), micros: 0 }
     }
 }

@@ -9,10 +9,8 @@
 //! is set is kept only once it was joined.
 
 use crate::backoff::Backoff;
-use crate::settings::Network;
+use crate::settings;
 use crate::shared::Shared;
-use alloc::string::ToString;
-use alloc::vec::Vec;
 use core::cell::Cell;
 use core::net::Ipv4Addr;
 use embassy_futures::select::{Either, select};
@@ -28,12 +26,16 @@ use esp_radio::wifi::{
     AuthenticationMethod, AuthenticationMethodConfig, Config, ConnectionError, WifiController,
 };
 use log::{info, warn};
+use towline_app::improv::{MAX_NETWORKS, Network};
 
 /// How long joining may take, to the address.
-const JOIN: Duration = Duration::from_secs(30);
+const JOIN: Duration = Duration::from_secs(20);
 
-/// Most networks that a scan returns.
-const MAX_FOUND: usize = 20;
+/// How long leaving a network may take.
+const LEAVE: Duration = Duration::from_secs(2);
+
+/// What a scan returns.
+type Found = heapless::Vec<Network, MAX_NETWORKS>;
 
 /// Where the station stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,24 +48,16 @@ pub(crate) enum State {
     Joined(Ipv4Addr),
 }
 
-/// A network that a scan found.
-pub(crate) struct Found {
-    pub(crate) ssid: heapless::String<32>,
-    /// Signal strength in dBm.
-    pub(crate) rssi: i8,
-    pub(crate) secured: bool,
-}
-
 enum Request {
     Scan,
-    Join(Network),
+    Join(settings::Network),
 }
 
 /// What others ask of the station.
 pub(crate) struct Station {
     state: Mutex<CriticalSectionRawMutex, Cell<State>>,
     requests: Channel<CriticalSectionRawMutex, Request, 1>,
-    found: Signal<CriticalSectionRawMutex, Vec<Found>>,
+    found: Signal<CriticalSectionRawMutex, Found>,
     joined: Signal<CriticalSectionRawMutex, Option<Ipv4Addr>>,
 }
 
@@ -82,7 +76,7 @@ impl Station {
     }
 
     /// Returns the networks around, the strongest first.
-    pub(crate) async fn scan(&self) -> Vec<Found> {
+    pub(crate) async fn scan(&self) -> Found {
         self.found.reset();
         self.requests.send(Request::Scan).await;
         self.found.wait().await
@@ -90,7 +84,7 @@ impl Station {
 
     /// Joins a network and keeps it; `None` if that failed, and the station
     /// goes on with the network it had.
-    pub(crate) async fn join(&self, network: Network) -> Option<Ipv4Addr> {
+    pub(crate) async fn join(&self, network: settings::Network) -> Option<Ipv4Addr> {
         self.joined.reset();
         self.requests.send(Request::Join(network)).await;
         self.joined.wait().await
@@ -116,7 +110,7 @@ struct Driver {
     controller: WifiController<'static>,
     stack: Stack<'static>,
     shared: &'static Shared,
-    network: Option<Network>,
+    network: Option<settings::Network>,
 }
 
 impl Driver {
@@ -188,12 +182,12 @@ impl Driver {
     }
 
     /// Leaves what is joined and joins `network`.
-    async fn join(&mut self, network: &Network) -> Option<Ipv4Addr> {
+    async fn join(&mut self, network: &settings::Network) -> Option<Ipv4Addr> {
         STATION.set(State::Joining);
         info!("wifi: joining `{}`", network.ssid);
         if self.controller.is_connected() {
-            let _ = with_timeout(JOIN, self.controller.disconnect_async()).await;
-            let _ = with_timeout(JOIN, self.stack.wait_config_down()).await;
+            let _ = with_timeout(LEAVE, self.controller.disconnect_async()).await;
+            let _ = with_timeout(LEAVE, self.stack.wait_config_down()).await;
         }
         match with_timeout(JOIN, self.connect(network)).await {
             Ok(Ok(address)) => {
@@ -207,13 +201,13 @@ impl Driver {
             Ok(Err(error)) => warn!("wifi: not joined: {error:?}"),
             Err(_) => {
                 warn!("wifi: not joined: no answer or no address in {} s", JOIN.as_secs());
-                let _ = with_timeout(JOIN, self.controller.disconnect_async()).await;
+                let _ = with_timeout(LEAVE, self.controller.disconnect_async()).await;
             }
         }
         None
     }
 
-    async fn connect(&mut self, network: &Network) -> Result<Ipv4Addr, ConnectionError> {
+    async fn connect(&mut self, network: &settings::Network) -> Result<Ipv4Addr, ConnectionError> {
         let authentication = if network.password.is_empty() {
             AuthenticationMethodConfig::Open
         } else {
@@ -233,30 +227,30 @@ impl Driver {
         }
     }
 
-    async fn scan(&mut self) -> Vec<Found> {
-        let config = ScanConfig::default().with_max(MAX_FOUND);
-        let mut found: Vec<Found> = Vec::new();
-        match with_timeout(JOIN, self.controller.scan_async(&config)).await {
-            Ok(Ok(points)) => {
+    async fn scan(&mut self) -> Found {
+        let mut found = Found::new();
+        match with_timeout(JOIN, self.controller.scan_async(&ScanConfig::default())).await {
+            Ok(Ok(mut points)) => {
+                points.sort_unstable_by_key(|point| core::cmp::Reverse(point.signal_strength));
                 for point in points {
                     let ssid = point.ssid.as_str();
                     // Networks of several stations are told once.
-                    let known = found.iter_mut().find(|known| known.ssid == ssid);
-                    match known {
-                        _ if ssid.is_empty() => {}
-                        Some(known) => known.rssi = known.rssi.max(point.signal_strength),
-                        None => found.push(Found {
-                            ssid: ssid.to_string().as_str().try_into().unwrap_or_default(),
-                            rssi: point.signal_strength,
-                            secured: point.auth_method != Some(AuthenticationMethod::None),
-                        }),
+                    if ssid.is_empty() || found.iter().any(|known| known.ssid == ssid) {
+                        continue;
+                    }
+                    let network = Network {
+                        ssid: ssid.try_into().unwrap_or_default(),
+                        rssi: point.signal_strength,
+                        secured: point.auth_method != Some(AuthenticationMethod::None),
+                    };
+                    if found.push(network).is_err() {
+                        break;
                     }
                 }
             }
             Ok(Err(error)) => warn!("wifi: scan failed: {error:?}"),
             Err(_) => warn!("wifi: scan failed: no answer"),
         }
-        found.sort_unstable_by_key(|network| core::cmp::Reverse(network.rssi));
         info!("wifi: {} networks found", found.len());
         found
     }
