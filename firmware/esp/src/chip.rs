@@ -8,7 +8,7 @@ use esp_bootloader_esp_idf::partitions::{
 };
 use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{AnyPin, Pin};
-#[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
+#[cfg(feature = "usb")]
 use esp_hal::peripherals::USB_DEVICE;
 use esp_hal::peripherals::{FROM_CPU_INTR0, TIMG0, UART0, WIFI};
 use esp_hal::ram;
@@ -28,7 +28,7 @@ const HEAP_RECLAIMED: usize = 64 * 1024;
 /// record buffers, which have to hold records of 16 KiB, and the certificates
 /// of the handshake. The rest is for the strings of settings and for scans.
 /// What remains of RAM is the stack; `.cargo/config.toml` sets its minimum.
-const HEAP_BESIDE: usize = if cfg!(feature = "esp32c2") { 48 * 1024 } else { 80 * 1024 };
+const HEAP_BESIDE: usize = if cfg!(feature = "esp32c2") { 48 * 1024 } else { 112 * 1024 };
 
 /// A started chip.
 pub(crate) struct Chip {
@@ -38,18 +38,18 @@ pub(crate) struct Chip {
     pub(crate) watchdog: Watchdog,
     /// What the scheduler and the radio need.
     pub(crate) radio: Radio,
-    /// The UART of the console.
+    /// Where the log goes.
     pub(crate) console: Console,
-    /// The USB port of the chip.
-    #[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
-    pub(crate) usb: USB_DEVICE<'static>,
 }
 
-/// The UART that the ROM and the bootloader print to, and its pins.
+/// The UART that the ROM and the bootloader print to, its pins, and the USB
+/// port of the chip.
 pub(crate) struct Console {
     pub(crate) uart: UART0<'static>,
     pub(crate) rx: AnyPin<'static>,
     pub(crate) tx: AnyPin<'static>,
+    #[cfg(feature = "usb")]
+    pub(crate) usb: USB_DEVICE<'static>,
 }
 
 /// Takes the console: the UART has other pins on each chip.
@@ -59,6 +59,8 @@ macro_rules! console {
             uart: $peripherals.UART0,
             rx: $peripherals.$rx.degrade(),
             tx: $peripherals.$tx.degrade(),
+            #[cfg(feature = "usb")]
+            usb: $peripherals.USB_DEVICE,
         }
     };
 }
@@ -113,8 +115,6 @@ impl Chip {
                 interrupt: peripherals.FROM_CPU_INTR0,
             },
             console,
-            #[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
-            usb: peripherals.USB_DEVICE,
         }
     }
 

@@ -120,9 +120,7 @@ fn main() -> ! {
     static EXECUTOR: StaticCell<Executor> = StaticCell::new();
     EXECUTOR.init(Executor::new()).run(|spawner| {
         spawner.spawn(watch(chip.watchdog, shared).expect("one task"));
-        spawner.spawn(serial::on_uart(chip.console, shared).expect("one task"));
-        #[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
-        spawner.spawn(serial::on_usb(chip.usb, shared).expect("one task"));
+        spawner.spawn(serial::run(chip.console, shared).expect("one task"));
         start(spawner, wifi, shared);
     })
 }

@@ -7,17 +7,22 @@ use crate::settings::Network;
 use crate::shared::Shared;
 use crate::wifi::{STATION, State};
 use core::fmt::Write as _;
-use embassy_time::{Duration, Instant};
 use embedded_io_async::{ErrorType, Read, Write};
 use esp_hal::Async;
-use esp_hal::peripherals::UART0;
 use esp_hal::uart::{self, ConfigError, Uart};
 use log::warn;
 use towline_app::improv::{
     self, BadHostname, CannotConnect, DeviceInfo, MAX_NETWORKS, Provision, Service, Text,
 };
+#[cfg(feature = "usb")]
+use {
+    embassy_futures::select::{Either, select},
+    embassy_time::{Duration, Instant},
+    esp_hal::usb::usb_serial_jtag::UsbSerialJtag,
+};
 
 /// What a frame may take to be sent; a host that does not read gets none.
+#[cfg(feature = "usb")]
 const SENDING: Duration = Duration::from_millis(100);
 
 /// The chip, as installers name it.
@@ -80,22 +85,17 @@ impl Provision for Board {
     }
 }
 
-/// Answers on one line, for ever.
-async fn answer<L: Read + Write>(shared: &'static Shared, line: &mut L) -> ! {
+/// Answers on the console, for ever.
+#[embassy_executor::task]
+pub(crate) async fn run(console: chip::Console, shared: &'static Shared) -> ! {
     let version = shared.slots.contents().version().try_into().unwrap_or_default();
     let mut service = Service::new(Board { shared, version });
-    loop {
-        // Noise on the line: the next frame is found again.
-        let _ = service.run(line).await;
-        embassy_futures::yield_now().await;
-    }
-}
-
-/// Answers on the UART.
-#[embassy_executor::task]
-pub(crate) async fn on_uart(console: chip::Console, shared: &'static Shared) -> ! {
-    match UartLine::open(console) {
-        Ok(mut line) => answer(shared, &mut line).await,
+    match Line::open(console) {
+        Ok(mut line) => loop {
+            // Noise on the line: the next frame is found again.
+            let _ = service.run(&mut line).await;
+            embassy_futures::yield_now().await;
+        },
         Err(error) => {
             warn!("serial: {error}");
             core::future::pending().await
@@ -103,91 +103,75 @@ pub(crate) async fn on_uart(console: chip::Console, shared: &'static Shared) -> 
     }
 }
 
-/// The UART of the console.
-struct UartLine(Uart<'static, Async>);
+/// The console. Answers go to where the last bytes came from.
+struct Line {
+    uart: Uart<'static, Async>,
+    #[cfg(feature = "usb")]
+    usb: UsbSerialJtag<'static, Async>,
+    #[cfg(feature = "usb")]
+    on_usb: bool,
+}
 
-impl UartLine {
+impl Line {
     fn open(console: chip::Console) -> Result<Self, ConfigError> {
-        let chip::Console { uart, rx, tx } = console;
-        let uart: UART0<'static> = uart;
-        let uart = Uart::new(uart, uart::Config::default())?;
-        Ok(Self(uart.with_rx(rx).with_tx(tx).into_async()))
+        let uart = Uart::new(console.uart, uart::Config::default())?;
+        Ok(Self {
+            uart: uart.with_rx(console.rx).with_tx(console.tx).into_async(),
+            #[cfg(feature = "usb")]
+            usb: UsbSerialJtag::new(console.usb).into_async(),
+            #[cfg(feature = "usb")]
+            on_usb: false,
+        })
     }
 }
 
-impl ErrorType for UartLine {
+impl ErrorType for Line {
     type Error = uart::IoError;
 }
 
-impl Read for UartLine {
+impl Read for Line {
     async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error> {
-        Ok(self.0.read_async(buffer).await?)
+        #[cfg(feature = "usb")]
+        {
+            let mut from_usb = [0; 64];
+            let read = select(self.uart.read_async(buffer), self.usb.read(&mut from_usb)).await;
+            self.on_usb = matches!(read, Either::Second(_));
+            match read {
+                Either::First(count) => Ok(count?),
+                Either::Second(count) => {
+                    let count = count.unwrap_or(0).min(buffer.len());
+                    buffer[..count].copy_from_slice(&from_usb[..count]);
+                    Ok(count)
+                }
+            }
+        }
+        #[cfg(not(feature = "usb"))]
+        Ok(self.uart.read_async(buffer).await?)
     }
 }
 
-impl Write for UartLine {
-    /// Blocks, 87 µs a byte: a line of the log must not come in between.
+impl Write for Line {
+    /// Blocks, 87 µs a byte on the UART: a line of the log must not come in
+    /// between.
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
-        Ok(self.0.write(bytes)?)
+        #[cfg(feature = "usb")]
+        if self.on_usb {
+            let end = Instant::now() + SENDING;
+            let sent = bytes.iter().all(|byte| {
+                while self.usb.write_byte_nb(*byte).is_err() {
+                    if Instant::now() > end {
+                        return false;
+                    }
+                }
+                true
+            });
+            let _ = sent && self.usb.flush_tx_nb().is_ok();
+            return Ok(bytes.len());
+        }
+        Ok(self.uart.write(bytes)?)
     }
 
     async fn flush(&mut self) -> Result<(), Self::Error> {
-        Ok(self.0.flush()?)
-    }
-}
-
-#[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
-pub(crate) use usb::on_usb;
-
-#[cfg(any(feature = "esp32c3", feature = "esp32c6", feature = "esp32s3"))]
-mod usb {
-    use super::{Instant, Read, SENDING, Shared, Write, answer};
-    use core::convert::Infallible;
-    use embedded_io_async::ErrorType;
-    use esp_hal::Async;
-    use esp_hal::peripherals::USB_DEVICE;
-    use esp_hal::usb::usb_serial_jtag::UsbSerialJtag;
-
-    /// Answers on the USB port.
-    #[embassy_executor::task]
-    pub(crate) async fn on_usb(usb: USB_DEVICE<'static>, shared: &'static Shared) -> ! {
-        answer(shared, &mut UsbLine(UsbSerialJtag::new(usb).into_async())).await
-    }
-
-    struct UsbLine(UsbSerialJtag<'static, Async>);
-
-    impl ErrorType for UsbLine {
-        type Error = Infallible;
-    }
-
-    impl Read for UsbLine {
-        async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
-            match Read::read(&mut self.0, buffer).await {
-                Ok(count) => Ok(count),
-                Err(_) => Ok(0),
-            }
-        }
-    }
-
-    impl Write for UsbLine {
-        /// Blocks, until the host has read or does not: a line of the log must
-        /// not come in between.
-        async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
-            let end = Instant::now() + SENDING;
-            for byte in bytes {
-                while self.0.write_byte_nb(*byte).is_err() {
-                    if Instant::now() > end {
-                        return Ok(bytes.len());
-                    }
-                }
-            }
-            Ok(bytes.len())
-        }
-
-        async fn flush(&mut self) -> Result<(), Infallible> {
-            let end = Instant::now() + SENDING;
-            while self.0.flush_tx_nb().is_err() && Instant::now() < end {}
-            Ok(())
-        }
+        Ok(())
     }
 }

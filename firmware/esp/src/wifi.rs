@@ -230,21 +230,29 @@ impl Driver {
     async fn scan(&mut self) -> Found {
         let mut found = Found::new();
         match with_timeout(JOIN, self.controller.scan_async(&ScanConfig::default())).await {
-            Ok(Ok(mut points)) => {
-                points.sort_unstable_by_key(|point| core::cmp::Reverse(point.signal_strength));
+            Ok(Ok(points)) => {
                 for point in points {
                     let ssid = point.ssid.as_str();
-                    // Networks of several stations are told once.
-                    if ssid.is_empty() || found.iter().any(|known| known.ssid == ssid) {
+                    if ssid.is_empty() {
                         continue;
                     }
-                    let network = Network {
-                        ssid: ssid.try_into().unwrap_or_default(),
-                        rssi: point.signal_strength,
-                        secured: point.auth_method != Some(AuthenticationMethod::None),
-                    };
-                    if found.push(network).is_err() {
-                        break;
+                    // Networks of several stations are told once.
+                    let rssi = point.signal_strength;
+                    if let Some(at) = found.iter().position(|known| known.ssid == ssid) {
+                        if found[at].rssi >= rssi {
+                            continue;
+                        }
+                        found.remove(at);
+                    }
+                    let stronger = found.iter().take_while(|known| known.rssi >= rssi).count();
+                    if found.is_full() {
+                        found.pop();
+                    }
+                    if stronger <= found.len() {
+                        let ssid = ssid.try_into().unwrap_or_default();
+                        let secured = point.auth_method != Some(AuthenticationMethod::None);
+                        // There is room.
+                        let _ = found.insert(stronger, Network { ssid, rssi, secured });
                     }
                 }
             }

@@ -9,8 +9,8 @@
 //! TLS 1.2 and 1.3 over any stack that implements the traits of
 //! `embedded-nal-async`, IPv4. A connection exists only if
 //!
-//! - the chain leads to an authority that is trusted: those of browsers (feature
-//!   `public-roots`), those in the PEM file that the environment variable
+//! - the chain leads to an authority that is trusted: those that static
+//!   hosts use (feature `public-roots`), those in the PEM file that the environment variable
 //!   `TOWLINE_CA` names at build time, and those given to
 //!   [`Connector::trusting`];
 //! - the certificate is for the host that was asked for;
@@ -27,6 +27,7 @@ extern crate alloc;
 mod anchor;
 pub mod clock;
 mod error;
+mod random;
 mod session;
 mod verify;
 
@@ -44,7 +45,6 @@ use core::{
 };
 use embedded_io_async::{Error, ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
-use mbedtls_rs::Tls;
 use rand_core::CryptoRng;
 use session::Session;
 use towline::transport::Connect;
@@ -54,8 +54,9 @@ use verify::Verifier;
 const MAX_HOST: usize = 253;
 
 /// mbedtls, with a source of random numbers. There is one.
+#[derive(Debug)]
 pub struct Engine {
-    _tls: Tls<'static>,
+    _only: (),
 }
 
 /// There is an engine already.
@@ -68,9 +69,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`AlreadyStarted`].
-    pub fn start(random: &'static mut (dyn CryptoRng + Send)) -> Result<Self, AlreadyStarted> {
+    pub fn start(generator: &'static mut (dyn CryptoRng + Send)) -> Result<Self, AlreadyStarted> {
+        random::install(generator)?;
         clock::install();
-        Tls::new(random).map(|_tls| Self { _tls }).map_err(|_| AlreadyStarted)
+        Ok(Self { _only: () })
     }
 }
 
