@@ -1,7 +1,7 @@
 //! The firmware that Towline releases.
 //!
 //! ```text
-//! boot guard -> watchdog -> status -> settings -> Wi-Fi -> time -> channel
+//! watchdog -> boot guard -> status -> settings -> Wi-Fi -> time -> channel
 //!                                                  ^                 |
 //!                                       Improv ----/                 v
 //!                                   REST API, status page        self-test
@@ -76,6 +76,7 @@ esp_bootloader_esp_idf::esp_app_desc!();
 fn main() -> ! {
     esp_println::logger::init_logger(LevelFilter::Info);
     let mut chip = Chip::start();
+    chip.watchdog.arm(config::TRIAL + MARGIN);
     let running = chip.running_offset();
     let nvs = chip.nvs();
     static FLASH: StaticCell<RefCell<FlashStorage<'static>>> = StaticCell::new();
@@ -86,7 +87,6 @@ fn main() -> ! {
         Err(error) => halt(error),
     };
     let guard = ota.guard();
-    chip.watchdog.arm(config::TRIAL + MARGIN);
 
     let app = ota.app();
     info!("{} {} on {}", app.project_name, app.version, esp_hal::chip!());
