@@ -127,8 +127,13 @@ fn main() -> ! {
 
 /// Starts the radio and all that needs the network.
 fn start(spawner: Spawner, wifi: esp_hal::peripherals::WIFI<'static>, shared: &'static Shared) {
-    let controller = ControllerConfig::default().with_country_info(CountryInfo::from(*b"01"));
-    let controller = WifiController::new(wifi, controller).expect("the radio starts");
+    // Buffers of 1.6 KB each: an image comes no faster than flash takes it.
+    let config = ControllerConfig::default()
+        .with_country_info(CountryInfo::from(*b"01"))
+        .with_static_rx_buf_num(6)
+        .with_dynamic_rx_buf_num(16)
+        .with_dynamic_tx_buf_num(16);
+    let controller = WifiController::new(wifi, config).expect("the radio starts");
     let mut dhcp = DhcpConfig::default();
     dhcp.hostname = shared.hostname.as_str().try_into().ok();
     let random = Rng::new();
