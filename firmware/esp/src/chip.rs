@@ -2,7 +2,6 @@
 
 use core::panic::PanicInfo;
 use core::time::Duration;
-use esp_backtrace::Backtrace;
 use esp_bootloader_esp_idf::partitions::{
     self, DataPartitionSubType, PARTITION_TABLE_MAX_LEN, PartitionType,
 };
@@ -162,12 +161,10 @@ pub(crate) fn reset() -> ! {
 }
 
 /// Logs where it happened and resets, so that the bootloader and boot
-/// selection have their say.
+/// selection have their say. A backtrace would need frame pointers, which take
+/// flash in every function.
 #[panic_handler]
 fn panic(info: &PanicInfo) -> ! {
     error!("{info}");
-    for frame in Backtrace::capture().frames() {
-        error!("  at {:#010x}", frame.program_counter());
-    }
     reset()
 }
