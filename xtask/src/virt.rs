@@ -147,7 +147,7 @@ impl Machine {
             .args(["-device", "virtio-rng-device"])
             .args(["-netdev", "user,id=net0", "-device", "virtio-net-device,netdev=net0"]);
         if self.counts_instructions {
-            command.args(["-icount", "shift=3"]);
+            command.args(["-icount", "shift=0"]);
         }
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
         command

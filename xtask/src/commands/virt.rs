@@ -1,5 +1,7 @@
 //! `virt`: updates on an emulated RISC-V machine.
 
+mod trust;
+
 use crate::{
     build,
     cli::{self, Cli, Global},
@@ -47,6 +49,9 @@ enum Command {
     /// third, whose self-test fails.
     Update,
     Powercut(Powercut),
+    /// Show whom a device trusts: hosts with every fault that a certificate can
+    /// have, and chains as hosts really send them.
+    Trust,
     /// Measure memory, stack and instructions of an update.
     Figures,
 }
@@ -86,6 +91,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         Command::Update => update(&programs, &root, ui)?,
         Command::Powercut(args) => powercut(&programs, &root, args, ui)?,
+        Command::Trust => trust::run(&programs, &root, ui)?,
         Command::Figures => figures(&programs, &root, ui)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -190,6 +196,27 @@ enum Scheme {
     Http,
 }
 
+/// Serves the site of a bench, and returns the port.
+fn serve(dir: &Path, identity: Option<&Identity>) -> Result<u16> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let server = Server::bind(address, &dir.join("dist/site"), "/", identity)?;
+    let port = server.address()?.port();
+    thread::spawn(move || server.run(|_| {}));
+    Ok(port)
+}
+
+/// Returns what the device is told: its channel, and the authority to trust.
+fn told(port: u16, authority: &str) -> Result<String> {
+    let authority = CertificateDer::from_pem_slice(authority.as_bytes())
+        .context("the authority that was made is no certificate")?;
+    let authority: String = authority.iter().map(|byte| format!("{byte:02x}")).collect();
+    Ok(format!(
+        "url=https://{HOST}:{port}/ota/stable/virt.json\n\
+         hosts={HOST}={HOST_ADDRESS}\n\
+         ca={authority}\n"
+    ))
+}
+
 /// A project that publishes the app, the server of its site, and a device.
 struct Bench {
     dir: PathBuf,
@@ -215,14 +242,8 @@ impl Bench {
             _ => fs::create_dir_all(dir.join("dist/site"))?,
         }
         let identity = Identity::new(&[HOST.into()])?;
-        let authority = CertificateDer::from_pem_slice(identity.authority.as_bytes())
-            .context("the authority that was made is no certificate")?;
-        let authority: String = authority.iter().map(|byte| format!("{byte:02x}")).collect();
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let identity = (scheme == Scheme::Https).then_some(&identity);
-        let server = Server::bind(address, &dir.join("dist/site"), "/", identity)?;
-        let port = server.address()?.port();
-        thread::spawn(move || server.run(|_| {}));
+        let served = (scheme == Scheme::Https).then_some(&identity);
+        let port = serve(&dir, served)?;
         fs::write(dir.join("partitions.csv"), PARTITIONS)?;
         let chip = Chip::Esp32c6;
         let config = format!(
@@ -237,12 +258,7 @@ impl Bench {
         );
         fs::write(dir.join("towline.toml"), config)?;
         let settings = dir.join("settings");
-        let told = format!(
-            "url=https://{HOST}:{port}/ota/stable/virt.json\n\
-             hosts={HOST}={HOST_ADDRESS}\n\
-             ca={authority}\n"
-        );
-        fs::write(&settings, told)?;
+        fs::write(&settings, told(port, &identity.authority)?)?;
         let machine = Machine {
             boot: programs.boot.clone(),
             flash: dir.join("flash.img"),
@@ -457,7 +473,8 @@ fn figures(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
     };
     let mut rows = vec![["FIGURE", "WITH TLS", "WITHOUT"].map(String::from)];
     for (name, label) in [
-        ("stack", "stack, all of it, bytes"),
+        ("base", "stack when the update starts, bytes"),
+        ("stack", "stack at its deepest, bytes"),
         ("future", "future of the update, part of it, bytes"),
         ("heap", "heap beyond the network's buffers, bytes"),
         ("instructions", "instructions of the update, waiting included"),

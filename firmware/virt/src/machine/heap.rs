@@ -64,9 +64,10 @@ pub fn peak() -> usize {
     critical_section::with(|cs| HEAP.0.borrow(cs).borrow().1)
 }
 
-/// Paints the stack below the caller anew.
+/// Paints the stack below the caller anew, and returns how many bytes are in
+/// use.
 #[inline(never)]
-pub fn paint_stack() {
+pub fn paint_stack() -> usize {
     let here = stack_pointer();
     let mut at = &raw mut _stack_bottom;
     // What this function itself may still need is left.
@@ -77,6 +78,7 @@ pub fn paint_stack() {
             at = at.add(1);
         }
     }
+    (&raw const _stack_top) as usize - here
 }
 
 #[inline(always)]
