@@ -1,7 +1,7 @@
 //! The command line.
 
 use crate::{
-    commands::{build, check, ci, completions, doctor, edit, plan, release, serve, sim, site},
+    commands::{build, check, ci, completions, doctor, edit, plan, release, serve, sim, site, virt},
     ui::{Hinted, Ui},
 };
 use clap::{Args, Parser, Subcommand};
@@ -53,6 +53,7 @@ enum Command {
     Check(check::Args),
     Serve(serve::Args),
     Sim(sim::Args),
+    Virt(virt::Args),
     Completions(completions::Args),
     Ci(ci::Args),
 }
@@ -88,6 +89,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
+        Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Ci(args) => ci::run(&global, &args),
     }

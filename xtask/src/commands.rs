@@ -11,6 +11,7 @@ pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod site;
+pub(crate) mod virt;
 
 use crate::{config::Config, name::TargetName, ui::Hinted};
 use anyhow::Result;

@@ -36,3 +36,4 @@ pub mod toolchain;
 pub mod tools;
 pub mod ui;
 mod unpanicked;
+pub mod virt;
