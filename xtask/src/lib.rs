@@ -20,6 +20,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 pub mod disk;
+pub mod flash;
 pub mod image;
 pub mod name;
 pub mod placement;

@@ -70,7 +70,9 @@ impl Ui {
         } else {
             ProgressBar::new(len)
         };
-        bar.set_style(style("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left"));
+        bar.set_style(style(
+            "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left",
+        ));
         bar
     }
 }

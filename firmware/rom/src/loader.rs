@@ -27,6 +27,7 @@ const WRITE_REG: u8 = 0x09;
 const READ_REG: u8 = 0x0A;
 const SPI_SET_PARAMS: u8 = 0x0B;
 const SPI_ATTACH: u8 = 0x0D;
+const READ_FLASH_SLOW: u8 = 0x0E;
 const CHANGE_BAUDRATE: u8 = 0x0F;
 const FLASH_DEFL_BEGIN: u8 = 0x10;
 const FLASH_DEFL_DATA: u8 = 0x11;
@@ -57,6 +58,9 @@ const SECURE: [u8; 11] = [
 const RAM_BLOCK: u32 = 0x1800;
 const ROM_FLASH_BLOCK: u32 = 0x400;
 const STUB_FLASH_BLOCK: u32 = 0x4000;
+
+/// Bytes of a `READ_FLASH_SLOW` reply, however many were asked for.
+const SLOW_BLOCK: u32 = 64;
 
 const CHECKSUM_SEED: u8 = 0xEF;
 /// Bit of the SPI command register that starts a user-defined transaction.
@@ -244,7 +248,7 @@ impl Loader {
             // The host measures the delay of the first by the others.
             SYNC => (0..7).for_each(|_| slip::encode(&reply, parts.out)),
             MEM_END if failure.is_none() && !self.stub => {
-                self.start_stub(data_word(frame, 12), parts.out)
+                self.start_stub(data_word(frame, 12), parts.out);
             }
             READ_FLASH if failure.is_none() => self.send(parts),
             _ => {}
@@ -345,6 +349,15 @@ impl Loader {
                 let text = || digest.iter().flat_map(|byte| format!("{byte:02x}").into_bytes());
                 let answer = if self.stub { digest.to_vec() } else { text().collect() };
                 Ok((Answer::Data(answer), Then::Stay))
+            }
+            READ_FLASH_SLOW if !self.stub => {
+                let [offset, len] = words(data)?;
+                if len > SLOW_BLOCK {
+                    return Err(Failure::Length);
+                }
+                let mut block = parts.flash.read(offset, len)?.to_vec();
+                block.resize(SLOW_BLOCK as usize, 0);
+                Ok((Answer::Data(block), Then::Stay))
             }
             ERASE_FLASH => {
                 let size = parts.options.flash_size;

@@ -74,6 +74,18 @@ impl Pty {
         lock(&self.board)
     }
 
+    /// Pulls the cable, and returns the board.
+    ///
+    /// # Panics
+    /// Never: nothing else has the board then.
+    #[must_use]
+    pub fn disconnect(self) -> Board {
+        let board = self.board.clone();
+        drop(self);
+        let board = Arc::into_inner(board).expect("the thread has ended");
+        board.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns whether the cable is pulled.
     pub fn is_unplugged(&self) -> bool {
         self.thread.as_ref().is_none_or(JoinHandle::is_finished)

@@ -3,6 +3,8 @@
 
 mod device;
 mod firmware;
+#[cfg(target_os = "linux")]
+mod flash;
 mod house;
 mod oracles;
 mod release;
