@@ -1,19 +1,27 @@
 //! What a person sees: progress on stderr, hints with errors.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{fmt, io::IsTerminal, time::Duration};
+use std::{error::Error, fmt, io::IsTerminal, time::Duration};
 
 /// An error that says what to do next.
 #[derive(Debug)]
 pub struct Hinted {
     message: String,
     hint: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Hinted {
     /// Makes an error with its hint.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self { message: message.into(), hint: hint.into(), source: None }
+    }
+
+    /// Adds what it comes from.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Returns what to do next.
@@ -28,7 +36,11 @@ impl fmt::Display for Hinted {
     }
 }
 
-impl std::error::Error for Hinted {}
+impl Error for Hinted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
 
 /// Reports the steps of a command on stderr.
 #[derive(Clone, Copy, Debug)]

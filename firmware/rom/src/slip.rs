@@ -23,9 +23,10 @@ impl Decoder {
         if byte == END {
             let frame = std::mem::take(&mut self.frame);
             self.escaped = false;
-            let complete = self.inside && !frame.is_empty();
-            self.inside = !complete;
-            return complete.then_some(frame);
+            // An END also begins a frame: whatever stood before a frame costs
+            // that frame nothing.
+            let was_inside = std::mem::replace(&mut self.inside, true);
+            return (was_inside && !frame.is_empty()).then_some(frame);
         }
         if !self.inside {
             return None;

@@ -217,7 +217,5 @@ fn describe(found: &Found) -> String {
 
 /// Gives an error its hint, and keeps what it comes from.
 fn hinted(error: FlashError) -> anyhow::Error {
-    let hint = error.hint();
-    let message = error.to_string();
-    anyhow::Error::new(error).context(Hinted::new(message, hint))
+    Hinted::new(error.to_string(), error.hint()).because(error).into()
 }

@@ -155,9 +155,22 @@ impl Board {
     }
 
     /// Resets the board, so that it runs what is in flash. Returns whether the
-    /// port could: otherwise somebody has to press the button.
+    /// port could: otherwise the chip is back in its ROM, and somebody has to
+    /// press the button.
     pub fn restart(&mut self) -> bool {
-        self.has_lines && self.flasher.connection().reset().is_ok()
+        let connection = self.flasher.connection();
+        if self.has_lines {
+            return connection.reset().is_ok();
+        }
+        // The stub resets on the end of an empty download. A chip that does
+        // not is reset by hand all the same.
+        let (size, blocks, block_size, offset) = (0, 0, FLASH_SECTOR, 0);
+        let supports_encryption = false;
+        let begin = Command::FlashBegin { size, blocks, block_size, offset, supports_encryption };
+        let _ = connection
+            .command(begin)
+            .and_then(|_| connection.command(Command::FlashEnd { reboot: true }));
+        false
     }
 
     fn try_to<T>(

@@ -3,7 +3,7 @@
 
 use crate::{
     oracles::Oracles,
-    support::{PARTITIONS, Project, text},
+    support::{Project, text},
 };
 use serde_json::Value;
 use std::process::Output;
@@ -11,6 +11,7 @@ use towline_descriptor::Chip;
 use towline_rom::{Board, Faults, Options, Pty, SECTOR, State};
 use xtask::{
     disk::Disk,
+    name::TargetName,
     release::Role,
     store::{DirectoryStore, Store},
 };
@@ -30,7 +31,7 @@ fn released(chips: &[Chip]) -> Project {
 fn parts(project: &Project, chip: Chip) -> Vec<(Role, u32, Vec<u8>)> {
     let store = DirectoryStore::new(&project.path("dist/store"), Disk::default());
     let record = store.records().unwrap().pop().unwrap();
-    let target = &record.targets[&chip.name().parse().unwrap()];
+    let target = &record.targets[&chip.name().parse::<TargetName>().unwrap()];
     let parts = target.parts.iter();
     parts.map(|part| (part.role, part.offset, store.artifact(&part.artifact).unwrap())).collect()
 }
@@ -126,8 +127,8 @@ fn a_second_flash_keeps_the_settings_of_the_first() {
     port.board().flash_mut().program(NVS.start as u32, b"settings").unwrap();
     let before = content(&port);
     project.build(&CHIPS, "1.1.0").done(&["release"]);
-    // The stub still runs: what a tool left behind is no obstacle.
-    assert_eq!(port.board().state(), State::Stub);
+    // The stub is gone, and with it its baud rate.
+    assert_eq!(port.board().state(), State::Rom);
     assert_eq!(done(&flash(&project, &port, &["--json"]))["version"], "1.1.0");
     assert!(content(&port) == written(&before, &parts(&project, Chip::Esp32c3)));
     let old = flash(&project, &port, &["--version", "1.0.0", "--json"]);
@@ -173,7 +174,6 @@ fn a_board_that_could_not_run_it_is_refused() {
 #[test]
 fn settings_of_another_layout_are_not_overwritten() {
     let older = released(&CHIPS);
-    older.write("partitions.csv", PARTITIONS.replace("0x9000,   0x4000", "0x9000,   0x6000"));
     older.write(
         "partitions.csv",
         "nvs, data, nvs, 0x9000, 0x6000\nfactory, app, factory, 0x10000, 0x100000\n",
@@ -213,9 +213,25 @@ fn flash_that_is_not_what_was_written_is_reported() {
     let port = used(Options { faults, ..Options::new(Chip::Esp32c3) });
     let shown = error(&flash(&project, &port, &[]));
     assert!(shown.contains("is not in flash as it was written"), "{shown}");
-    assert!(
-        error(&flash(&project, &port, &["--no-verify", "--port", "/dev/null"])).contains("port")
-    );
+    // Whoever does not want to know is told that it was not looked at.
+    let port = Pty::connect(port.disconnect().in_download_mode()).unwrap();
+    let shown = text(&flash(&project, &port, &["--no-verify"]).stdout);
+    assert!(shown.contains("esp32c3 1.0.0 is written, not verified"), "{shown}");
+}
+
+#[test]
+fn a_port_that_cannot_be_used_is_told() {
+    let project = released(&CHIPS);
+    let shown = project.fails(&["flash", "--port", "/dev/no-such-port"]);
+    assert!(shown.contains("there is no port /dev/no-such-port\nhint: "), "{shown}");
+    let shown = project.fails(&["flash", "--port", "/dev/null"]);
+    assert!(shown.contains("opening /dev/null"), "{shown}");
+    let port = used(Options::new(Chip::Esp32c3));
+    let other = serialport::new(port.path().to_str().unwrap(), 115_200).open().unwrap();
+    let shown = error(&flash(&project, &port, &[]));
+    assert!(shown.contains("is in use by another program"), "{shown}");
+    drop(other);
+    done(&flash(&project, &port, &["--dry-run", "--json"]));
 }
 
 #[test]
@@ -307,11 +323,16 @@ fn esptool_writes_verifies_and_reads_the_same_board() {
             assert!(shown.contains("7c:df:a1:00"), "{shown}");
             assert_eq!(shown.matches("Hash of data verified").count(), parts.len(), "{shown}");
             assert!(content(&port) == written(&before, &parts), "{chip} {stub:?}");
+            if stub[0] != "--no-stub" {
+                let read = project.path("read");
+                let file = read.to_str().unwrap();
+                esptool(&port, &["read-flash", "0x3000", "0x8000", file]);
+                assert!(std::fs::read(&read).unwrap() == content(&port)[0x3000..0xB000]);
+            }
 
             // And what our command writes, esptool finds.
             let port = used(Options::new(chip));
             done(&flash(&project, &port, &["--json"]));
-            let port = Pty::connect(port.disconnect().in_download_mode()).unwrap();
             esptool(&port, &[&["verify-flash"], &keep[..], &files].concat());
         }
     }
