@@ -235,5 +235,7 @@ fn a_pulled_cable_carries_nothing_until_it_is_mended() {
     assert!(sync(&mut board).is_empty());
     assert!(board.is_unplugged());
     board.mend(Faults::default());
+    let mut board = board.in_download_mode();
+    board.take_output();
     assert_eq!(sync(&mut board).len(), 8);
 }

@@ -313,7 +313,7 @@ fn esptool_writes_verifies_and_reads_the_same_board() {
             let before = content(&port);
             let esptool = |port: &Pty, arguments: &[&str]| {
                 let path = port.path().to_str().unwrap();
-                let connect = ["--port", path, "--before", "no-reset", "--after", "no-reset-stub"];
+                let connect = ["--port", path, "--before", "no-reset", "--after", "no-reset"];
                 let output = oracles.esptool([&connect, stub, arguments].concat());
                 assert!(output.status.success(), "{chip}: {}", text(&output.stdout));
                 text(&output.stdout)
