@@ -7,6 +7,7 @@ mod firmware;
 mod flash;
 mod house;
 mod oracles;
+mod output;
 mod release;
 mod site;
 mod support;
