@@ -396,3 +396,75 @@ fn mib(size: u32) -> String {
 fn revision(number: u32) -> String {
     format!("{}.{}", number / 100, number % 100)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::placement::parse_table;
+
+    fn part(role: Role, offset: u32, len: usize) -> FlashPart {
+        FlashPart { role, offset, bytes: vec![0; len] }
+    }
+
+    fn parts() -> Vec<FlashPart> {
+        vec![
+            part(Role::Bootloader, 0, 0x5000),
+            part(Role::PartitionTable, 0x8000, 0xC00),
+            part(Role::Otadata, 0xD000, 0x2000),
+            part(Role::App, 0x10000, 0x8001),
+        ]
+    }
+
+    fn touched_in(table: &str) -> Vec<(Role, String)> {
+        let table = parse_table(table.as_bytes().to_vec()).unwrap();
+        let parts = parts();
+        let touched = touched(&parts, table.partitions());
+        touched.into_iter().map(|(part, partition)| (part.role, partition.name())).collect()
+    }
+
+    #[test]
+    fn settings_are_touched_by_the_sectors_of_a_part() {
+        let app = "app, app, factory, 0x20000, 0x100000\n";
+        assert!(touched_in(&format!("nvs, data, nvs, 0x9000, 0x4000\n{app}")).is_empty());
+        assert_eq!(
+            touched_in(&format!("nvs, data, nvs, 0x9000, 0x5000\n{app}")),
+            [(Role::Otadata, "nvs".into())]
+        );
+        // The last byte of the app takes a sector.
+        assert_eq!(
+            touched_in(&format!("more, data, nvs, 0x18000, 0x4000\n{app}")),
+            [(Role::App, "more".into())]
+        );
+        assert!(touched_in(&format!("more, data, nvs, 0x19000, 0x4000\n{app}")).is_empty());
+        // What is no settings may be overwritten.
+        assert!(touched_in(&format!("phy, data, phy, 0xd000, 0x1000\n{app}")).is_empty());
+    }
+
+    #[test]
+    fn the_app_is_written_first_and_boot_selection_last() {
+        let mut parts = parts();
+        order(&mut parts);
+        let roles: Vec<_> = parts.iter().map(|part| part.role).collect();
+        assert_eq!(roles, [Role::App, Role::Bootloader, Role::PartitionTable, Role::Otadata]);
+    }
+
+    #[test]
+    fn a_chip_that_is_too_old_for_an_image_is_refused() {
+        let mut parts = parts();
+        parts[3].bytes[15..17].copy_from_slice(&101_u16.to_le_bytes());
+        let mut found = Found {
+            chip: Chip::Esp32c3,
+            revision: Some((0, 4)),
+            mac: None,
+            flash_size: 4 << 20,
+            locks: Locks::default(),
+        };
+        let error = admit(&found, &parts).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the app needs chip revision 1.1, the board has 0.4; nothing was written"
+        );
+        found.revision = Some((1, 1));
+        assert!(admit(&found, &parts).is_ok());
+    }
+}

@@ -390,7 +390,10 @@ impl Loader {
 
     fn register(&self, address: u32, parts: &Parts<'_>) -> u32 {
         let baud = self.baud.unwrap_or(FIRST_BAUD);
-        let fused = || parts.silicon.word(address, parts.options.mac, baud);
+        let fused = || {
+            let word = parts.silicon.word(address, parts.options.mac, baud);
+            word | esp32_locks(address, parts.options)
+        };
         self.registers.get(&address).copied().unwrap_or_else(fused)
     }
 
@@ -594,6 +597,18 @@ fn erase(parts: &mut Parts<'_>, offset: u32, len: u32) -> Result<(), Failure> {
         return Err(Failure::Spi);
     }
     Ok(parts.flash.erase(offset, len)?)
+}
+
+/// Returns the bits of the ESP32's locks in an eFuse word: it has no command
+/// that tells them.
+fn esp32_locks(address: u32, options: &Options) -> u32 {
+    const FLASH_CRYPT_CNT: u32 = 0x3FF5_A000;
+    const ABS_DONE: u32 = 0x3FF5_A018;
+    match address {
+        FLASH_CRYPT_CNT if options.flash_encryption => 1 << 20,
+        ABS_DONE if options.secure_boot => 1 << 5,
+        _ => 0,
+    }
 }
 
 fn security_info(options: &Options) -> Vec<u8> {

@@ -12,7 +12,7 @@ use crate::{
 };
 use anyhow::{Context, Result};
 use serde_json::json;
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 use towline_descriptor::Version;
 
 /// Write a release to a board over USB: its first flash.
@@ -48,8 +48,9 @@ pub(crate) struct Args {
     /// Print the outcome as JSON.
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    places: Places,
+    /// Folder that keeps release records and artifacts [default: dist/store].
+    #[arg(long, value_name = "DIR")]
+    store: Option<PathBuf>,
 }
 
 /// What is to be written, and what for.
@@ -62,7 +63,8 @@ struct Chosen<'a> {
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let ui = global.ui();
-    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    let places = Places { store: args.store.clone(), site_dir: None };
+    let project = Project::open(global.manifest.as_deref(), &places)?;
     let releases = project.releases()?;
     let is_meant = |record: &&Record| {
         args.version.as_ref().is_none_or(|version| version.precedence(&record.version).is_eq())
@@ -77,7 +79,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 
     let there = serialport::available_ports().context("listing the serial ports")?;
     let port = port::choose(there, args.port.as_deref()).map_err(hinted)?;
-    ui.say(format_args!("port {} {}", port.path, port.label()));
+    ui.say(format!("port {} {}", port.path, port.label()).trim_end());
     let mut board = Board::connect(&port, args.baud).map_err(hinted)?;
     // Whatever it is refused for, the board goes on with what it has.
     let looked = look(&mut board, &project, &releases, args, ui);

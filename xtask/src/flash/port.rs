@@ -23,8 +23,11 @@ pub struct Candidate {
 }
 
 impl Candidate {
-    /// Returns how the device calls itself.
+    /// Returns how the device calls itself; nothing for a port without USB.
     pub fn label(&self) -> String {
+        if self.usb == no_usb() {
+            return String::new();
+        }
         let names = [&self.usb.manufacturer, &self.usb.product];
         let names: Vec<_> = names.into_iter().flatten().map(String::as_str).collect();
         let number = self.usb.serial_number.iter().map(|number| format!(" {number}"));
@@ -83,9 +86,9 @@ pub(super) fn open(
 ) -> Result<(espflash::connection::Port, bool), FlashError> {
     let builder = serialport::new(path, baud).flow_control(serialport::FlowControl::None);
     let mut port = builder.open_native().map_err(|error| explain(path, error))?;
-    // Both released: the chip runs on.
-    let lines = port.write_data_terminal_ready(false);
-    let has_lines = lines.and_then(|()| port.write_request_to_send(false)).is_ok();
+    // Opening asserts both lines. RTS goes first: alone it would reset the chip.
+    let lines = port.write_request_to_send(false);
+    let has_lines = lines.and_then(|()| port.write_data_terminal_ready(false)).is_ok();
     Ok((port, has_lines))
 }
 

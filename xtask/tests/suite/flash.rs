@@ -161,6 +161,7 @@ fn a_board_that_could_not_run_it_is_refused() {
         (Options { secure_boot: true, ..c3() }, "has secure boot"),
         (Options { flash_encryption: true, ..c3() }, "encrypts its flash"),
         (Options { secure_download: true, ..c3() }, "is in secure download mode"),
+        (Options { secure_boot: true, ..Options::new(Chip::Esp32) }, "has secure boot"),
     ];
     for (options, reason) in refused {
         let port = used(options);
