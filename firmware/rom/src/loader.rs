@@ -5,9 +5,12 @@
 //! reply    01 op len:u16 value:u32    data status error [00 00 from the ROM]
 //! ```
 
+mod wire;
+
+use self::wire::*;
 use crate::{
     board::Options,
-    flash::{Flash, FlashError, SECTOR},
+    flash::{Flash, SECTOR},
     silicon::{MAGIC, Silicon},
     slip,
 };
@@ -15,44 +18,6 @@ use flate2::{Decompress, FlushDecompress, Status};
 use md5::{Digest, Md5};
 use std::{collections::BTreeMap, ops::Range};
 use towline_descriptor::Chip;
-
-const FLASH_BEGIN: u8 = 0x02;
-const FLASH_DATA: u8 = 0x03;
-const FLASH_END: u8 = 0x04;
-const MEM_BEGIN: u8 = 0x05;
-const MEM_END: u8 = 0x06;
-const MEM_DATA: u8 = 0x07;
-const SYNC: u8 = 0x08;
-const WRITE_REG: u8 = 0x09;
-const READ_REG: u8 = 0x0A;
-const SPI_SET_PARAMS: u8 = 0x0B;
-const SPI_ATTACH: u8 = 0x0D;
-const READ_FLASH_SLOW: u8 = 0x0E;
-const CHANGE_BAUDRATE: u8 = 0x0F;
-const FLASH_DEFL_BEGIN: u8 = 0x10;
-const FLASH_DEFL_DATA: u8 = 0x11;
-const FLASH_DEFL_END: u8 = 0x12;
-const SPI_FLASH_MD5: u8 = 0x13;
-const GET_SECURITY_INFO: u8 = 0x14;
-const ERASE_FLASH: u8 = 0xD0;
-const ERASE_REGION: u8 = 0xD1;
-const READ_FLASH: u8 = 0xD2;
-const RUN_USER_CODE: u8 = 0xD3;
-
-/// Commands that a ROM in secure download mode still has.
-const SECURE: [u8; 11] = [
-    FLASH_BEGIN,
-    FLASH_DATA,
-    FLASH_END,
-    SYNC,
-    SPI_SET_PARAMS,
-    SPI_ATTACH,
-    CHANGE_BAUDRATE,
-    FLASH_DEFL_BEGIN,
-    FLASH_DEFL_DATA,
-    FLASH_DEFL_END,
-    GET_SECURITY_INFO,
-];
 
 /// Largest blocks that are taken, in bytes.
 const RAM_BLOCK: u32 = 0x1800;
@@ -62,7 +27,6 @@ const STUB_FLASH_BLOCK: u32 = 0x4000;
 /// Bytes of a `READ_FLASH_SLOW` reply, however many were asked for.
 const SLOW_BLOCK: u32 = 64;
 
-const CHECKSUM_SEED: u8 = 0xEF;
 /// Bit of the SPI command register that starts a user-defined transaction.
 const SPI_USR: u32 = 1 << 18;
 /// JEDEC "read identification".
@@ -79,45 +43,6 @@ pub(crate) enum Then {
     Run,
     /// It resets.
     Reset,
-}
-
-/// Why a command failed, by the stub's numbers and the ROM's.
-#[derive(Clone, Copy, Debug)]
-enum Failure {
-    Length,
-    Checksum,
-    BlockSize,
-    Spi,
-    NotInFlashMode,
-    Inflate,
-    NotEnough,
-    TooMuch,
-}
-
-impl Failure {
-    fn code(self, stub: bool) -> u8 {
-        match (self, stub) {
-            (Self::Length, true) => 0xC0,
-            (Self::Checksum, true) => 0xC1,
-            (Self::BlockSize, true) => 0xC2,
-            (Self::Spi, true) => 0xC4,
-            (Self::NotInFlashMode, true) => 0xC6,
-            (Self::Inflate, true) => 0xC7,
-            (Self::NotEnough, true) => 0xC8,
-            (Self::TooMuch, true) => 0xC9,
-            (Self::Length | Self::BlockSize | Self::NotInFlashMode, false) => 0x05,
-            (Self::NotEnough | Self::TooMuch, false) => 0x06,
-            (Self::Checksum, false) => 0x07,
-            (Self::Spi, false) => 0x08,
-            (Self::Inflate, false) => 0x0B,
-        }
-    }
-}
-
-impl From<FlashError> for Failure {
-    fn from(_: FlashError) -> Self {
-        Self::Spi
-    }
 }
 
 /// What a command returns.
@@ -624,28 +549,4 @@ fn security_info(options: &Options) -> Vec<u8> {
     info.extend(u32::from(options.chip.id()).to_le_bytes());
     info.extend([0; 4]);
     info
-}
-
-/// Splits the payload of a data command: length, sequence number, two words
-/// that are not used, and the block, whose checksum the header has.
-fn block(data: &[u8], checksum: u8) -> Result<&[u8], Failure> {
-    let (head, block) = data.split_at_checked(16).ok_or(Failure::Length)?;
-    let [len, _sequence, _, _] = words(head)?;
-    if len as usize != block.len() {
-        return Err(Failure::Length);
-    }
-    let sum = block.iter().fold(CHECKSUM_SEED, |sum, byte| sum ^ byte);
-    if sum == checksum { Ok(block) } else { Err(Failure::Checksum) }
-}
-
-/// Reads `N` words; there have to be as many, or more that are not known here.
-fn words<const N: usize>(data: &[u8]) -> Result<[u32; N], Failure> {
-    if data.len() < 4 * N {
-        return Err(Failure::Length);
-    }
-    Ok(std::array::from_fn(|word| data_word(data, 4 * word)))
-}
-
-fn data_word(data: &[u8], at: usize) -> u32 {
-    data.get(at..).and_then(<[u8]>::first_chunk).map_or(0, |word| u32::from_le_bytes(*word))
 }
