@@ -71,16 +71,25 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             && args.target.as_ref().is_none_or(|target| record.targets.contains_key(target))
     };
     if !releases.iter().any(|record| is_meant(&record)) {
-        let hint = "make one with `cargo xtask release`; releases that are there: ";
-        let versions: Vec<_> = releases.iter().map(|record| record.version.to_string()).collect();
-        let versions = if versions.is_empty() { "none".into() } else { versions.join(", ") };
-        return Err(Hinted::new("there is no such release", format!("{hint}{versions}")).into());
+        let targets = |record: &Record| {
+            let names: Vec<_> = record.targets.keys().map(TargetName::as_str).collect();
+            format!("\n  {}: {}", record.version, names.join(", "))
+        };
+        let there: String = releases.iter().map(targets).collect();
+        let hint = match there.is_empty() {
+            true => "make one with `cargo xtask release`".into(),
+            false => format!("releases that are there, and their targets:{there}"),
+        };
+        return Err(Hinted::new("there is no such release", hint).into());
     }
 
     let there = serialport::available_ports().context("listing the serial ports")?;
     let port = port::choose(there, args.port.as_deref()).map_err(hinted)?;
     ui.say(format!("port {} {}", port.path, port.label()).trim_end());
-    let mut board = Board::connect(&port, args.baud).map_err(hinted)?;
+    let spinner = ui.spinner("connecting");
+    let board = Board::connect(&port, args.baud);
+    spinner.finish_and_clear();
+    let mut board = board.map_err(hinted)?;
     // Whatever it is refused for, the board goes on with what it has.
     let looked = look(&mut board, &project, &releases, args, ui);
     let (found, chosen) = match looked {
