@@ -5,9 +5,10 @@
 //! one is received no faster than flash takes it. That is why the general
 //! embedded servers, which take the body first, are not used here.
 
-use crate::clock::{Clock, within};
-use core::{fmt, time::Duration};
+use core::{fmt, future::Future, time::Duration};
+use embassy_futures::select::{Either, select};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use towline::Clock;
 
 /// Size in bytes of the buffer for the head of a request. Browsers send 0.5 to
 /// 1 KiB.
@@ -340,4 +341,16 @@ pub(crate) async fn send_continue<S: Write, C: Clock>(socket: &mut S, clock: &C)
 pub(crate) async fn linger<S: Read, C: Clock>(socket: &mut S, clock: &C, scratch: &mut [u8]) {
     let draining = async { while matches!(socket.read(scratch).await, Ok(count) if count > 0) {} };
     let _ = within(clock, LINGER_TIME, draining).await;
+}
+
+/// Runs `task` for at most `limit`; `None` if it was not done by then.
+async fn within<C: Clock, T>(
+    clock: &C,
+    limit: Duration,
+    task: impl Future<Output = T>,
+) -> Option<T> {
+    match select(task, clock.wait(limit)).await {
+        Either::First(output) => Some(output),
+        Either::Second(()) => None,
+    }
 }
