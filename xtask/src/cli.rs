@@ -1,7 +1,9 @@
 //! The command line.
 
 use crate::{
-    commands::{build, check, ci, completions, doctor, edit, plan, release, serve, sim, site},
+    commands::{
+        build, check, ci, completions, doctor, edit, plan, push, release, serve, sim, site,
+    },
     ui::{Hinted, Ui},
 };
 use clap::{Args, Parser, Subcommand};
@@ -52,6 +54,7 @@ enum Command {
     Yank(edit::Yank),
     Check(check::Args),
     Serve(serve::Args),
+    Push(push::Args),
     Sim(sim::Args),
     Completions(completions::Args),
     Ci(ci::Args),
@@ -87,6 +90,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Yank(args) => edit::yank(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
+        Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Ci(args) => ci::run(&global, &args),

@@ -138,7 +138,12 @@ fn steps(root: &Path) -> Vec<Step> {
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
         step("test", "cargo test --locked --workspace --all-features", root, &[]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step("page", "npm test", &site, &[("SITE_DIR", &published), ("CHROMIUM", &chromium)]),
+        step(
+            "page",
+            "npm test",
+            &site,
+            &[("SITE_DIR", &published), ("STORE_DIR", &store), ("CHROMIUM", &chromium)],
+        ),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[]),
         step(
             "zizmor",

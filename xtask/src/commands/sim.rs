@@ -1,5 +1,7 @@
 //! `sim`: a device on this machine.
 
+mod serve;
+
 use super::print_json;
 use crate::{
     cli::Global,
@@ -41,6 +43,7 @@ enum Command {
     Flash(Flash),
     Update(Update),
     Info(Info),
+    Serve(serve::Args),
 }
 
 /// Make a device: write the parts of a release to a blank flash file.
@@ -107,6 +110,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Flash(args) => flash(global, args)?,
         Command::Update(args) => update(global, args)?,
         Command::Info(args) => info(args)?,
+        Command::Serve(args) => return serve::run(global, args),
     }
     Ok(ExitCode::SUCCESS)
 }

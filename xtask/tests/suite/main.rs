@@ -5,6 +5,7 @@ mod device;
 mod firmware;
 mod house;
 mod oracles;
+mod push;
 mod release;
 mod site;
 mod support;
