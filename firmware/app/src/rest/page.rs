@@ -18,9 +18,9 @@ pub(super) const AFTER: &[u8] = include_bytes!("../../page/after.html");
 /// Header lines of the page.
 pub(super) const HEADERS: &str = concat!(
     "Content-Security-Policy: default-src 'none'; style-src 'sha256-",
-    "AFSjqYT1IIc/rIOhTh6CF091f27Br3j0lZ5Uj8WvPUY=",
+    "v50ZtbLgXdx5GBssgHvCD1hMrLAiSWl7OWAKkauznbI=",
     "'; script-src 'sha256-",
-    "9oxOoLKtL45inHEzYgoRkE/RiXxjVeVcN8ArC/Vq/MM=",
+    "lSV3xGFlGudsqVxPyq8dR/kkLibuw4Pn1Ud0ZN35miQ=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'\r\n",
     "Referrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n",
@@ -55,7 +55,7 @@ fn write_contents(page: &mut Text<'_>, info: &Contents) -> fmt::Result {
         piece(
             page,
             format_args!(
-                "<li><strong>{name}</strong>: {} {} <small>{}{runs}; built {} {}, {}</small></li>\n",
+                "<li><strong>{name}</strong>: {} {} <small>{}{runs}<br>{} {} {}</small></li>\n",
                 Escaped(app.project_name.as_str()),
                 Escaped(app.version.as_str()),
                 state_name(slot.state),
