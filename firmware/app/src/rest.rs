@@ -39,7 +39,7 @@ use access::{Takes, admit, check_host};
 use core::{cell::Cell, fmt, time::Duration};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
 use embedded_io_async::{ErrorType, Read, Write};
-use http::{Answer, Body, HeadError, Method, Request, linger, send_continue};
+use http::{Answer, Body, HeadError, Length, Method, Request, linger, send_continue};
 use refusal::Refusal;
 use towline::{Clock, OtaError};
 use view::View;
@@ -237,7 +237,7 @@ impl<D: Device, C: Clock> Server<D, C> {
         let reply = self.answer(socket, &request, early, answer).await;
         let reply = reply.unwrap_or_else(Reply::from);
         self.send(socket, answer, &reply).await;
-        if !matches!(reply, Reply::Page(_) | Reply::Json(_) | Reply::Done) {
+        if !matches!(request.length, Length::Missing | Length::Stated(0)) {
             // Some of the body may not have been read.
             linger(socket, &self.clock, answer).await;
         }

@@ -95,7 +95,7 @@ impl<F: NorFlash> Slots<F> {
                 }
             }
         }
-        writer.finish().and_then(|verified| verified.activate()).map_err(InstallError::Ota)
+        writer.finish().and_then(towline::Verified::activate).map_err(InstallError::Ota)
     }
 }
 
