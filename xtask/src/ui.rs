@@ -65,12 +65,24 @@ impl Ui {
 
     /// Starts a bar for `len` bytes. It is shown on a terminal only.
     pub fn bytes(&self, len: u64) -> ProgressBar {
+        self.bar(len, "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+    }
+
+    /// Starts a bar for `len` steps of something. It is shown on a terminal
+    /// only.
+    pub fn steps(&self, len: u64, what: &'static str) -> ProgressBar {
+        let bar = self.bar(len, "{prefix} {wide_bar} {pos}/{len} {eta} left");
+        bar.set_prefix(what);
+        bar
+    }
+
+    fn bar(&self, len: u64, template: &str) -> ProgressBar {
         let bar = if self.quiet || !std::io::stderr().is_terminal() {
             ProgressBar::hidden()
         } else {
             ProgressBar::new(len)
         };
-        bar.set_style(style("{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left"));
+        bar.set_style(style(template));
         bar
     }
 }

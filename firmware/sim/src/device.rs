@@ -1,21 +1,41 @@
 //! The host device: boots, polls its channel, boots again.
 
 use crate::{
-    bootloader::{BootError, Booted, boot},
+    bootloader::{BootError, Booted, Kind, boot},
+    clock::HostClock,
     flash::{Flash, FlashError},
     net::{Net, NetError},
 };
 use embassy_futures::block_on;
 use std::path::Path;
 use towline::{
-    Outcome, Progress, Running, UpdateError, Updater,
-    descriptor::{Chip, Version},
+    Buffers, Guard, LastPoll, Limits, OpenError, Ota, OtaError, Outcome, Progress, Reset,
+    UpdateError, Updater, schedule::Jitter,
 };
+
+/// Most resets in a row that a device can need: into the new image, and back.
+const MOST_BOOTS: usize = 4;
 
 /// A device whose flash is a file.
 #[derive(Debug)]
 pub struct Device {
     flash: Flash,
+    /// How its bootloader was built.
+    pub bootloader: Kind,
+    /// Whether new firmware finds that it works.
+    pub self_test: SelfTest,
+}
+
+/// How the self-test of new firmware ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SelfTest {
+    /// It works, and accepts itself.
+    #[default]
+    Passes,
+    /// It does not work, and rolls itself back.
+    Fails,
+    /// It hangs until the watchdog resets the device.
+    Hangs,
 }
 
 /// Why the device failed.
@@ -23,16 +43,45 @@ pub struct Device {
 pub enum DeviceError {
     /// Nothing boots.
     #[error("the device does not boot: {0}")]
-    Boot(#[from] BootError),
+    Boot(#[from] BootError<FlashError>),
     /// The flash failed.
     #[error(transparent)]
     Flash(#[from] FlashError),
-    /// The image that runs is for a chip that has no name.
-    #[error("the image that runs is for the unknown chip id {0}")]
-    UnknownChip(u16),
+    /// The image that runs cannot find itself in flash.
+    #[error("{0}")]
+    Open(#[from] OpenError<FlashError>),
+    /// The slots could not be changed.
+    #[error("{0}")]
+    Ota(#[from] OtaError<FlashError>),
     /// The update failed; what ran still runs.
     #[error("{0}")]
     Update(UpdateError<FlashError, NetError>),
+    /// The device is reset again and again.
+    #[error("the device is reset again and again")]
+    Loop,
+}
+
+/// What a device polls.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Poll<'a> {
+    /// URL of the descriptor.
+    pub url: &'a str,
+    /// Board variant that the firmware was built for.
+    pub target: Option<&'a str>,
+    /// Channel that it follows.
+    pub channel: Option<&'a str>,
+}
+
+/// A running device.
+#[derive(Debug)]
+pub struct Started<'d> {
+    /// What was booted.
+    pub booted: Booted,
+    /// What the boot guard found in each boot; the last one is that of what
+    /// runs.
+    pub guards: Vec<Guard>,
+    /// Its slots.
+    pub ota: Ota<&'d mut Flash>,
 }
 
 impl Device {
@@ -41,7 +90,7 @@ impl Device {
     /// # Errors
     /// If the file is missing or no flash.
     pub fn open(path: &Path) -> Result<Self, DeviceError> {
-        Ok(Self { flash: Flash::open(path)? })
+        Ok(Self::with_flash(Flash::open(path)?))
     }
 
     /// Makes a device with blank flash of `flash_size` bytes in `path`, and
@@ -58,48 +107,67 @@ impl Device {
         for (offset, data) in parts {
             flash.burn(offset, data)?;
         }
-        Ok(Self { flash })
+        Ok(Self::with_flash(flash))
     }
 
-    /// Resets the device: the bootloader chooses a slot.
+    fn with_flash(flash: Flash) -> Self {
+        Self { flash, bootloader: Kind::default(), self_test: SelfTest::default() }
+    }
+
+    /// Resets the device and lets the firmware start: the bootloader chooses a
+    /// slot, the guard watches, new firmware tests itself. Resets that follow
+    /// from it take place.
     ///
     /// # Errors
-    /// If nothing boots.
-    pub fn boot(&mut self) -> Result<Booted, DeviceError> {
-        Ok(boot(&mut self.flash)?)
+    /// [`DeviceError`].
+    pub fn start(&mut self) -> Result<Started<'_>, DeviceError> {
+        let mut guards = Vec::new();
+        while guards.len() < MOST_BOOTS {
+            let booted = boot(&mut self.flash, self.bootloader)?;
+            let mut ota = Ota::open(&mut self.flash, booted.offset())?;
+            let reset = if guards.is_empty() { Reset::Power } else { Reset::Other };
+            let guard = ota.guard(reset)?;
+            guards.push(guard);
+            match (guard, self.self_test) {
+                (Guard::RolledBack { .. }, _) => continue,
+                (Guard::Trial, SelfTest::Hangs) => continue,
+                (Guard::Trial, SelfTest::Fails) => {
+                    ota.rollback()?;
+                    continue;
+                }
+                (Guard::Trial | Guard::Stranded, _) => ota.accept()?,
+                (Guard::Settled | Guard::DidNotBoot { .. }, _) => {}
+            }
+            // The borrow of an `ota` that is returned would last for the loop.
+            let ota = Ota::open(&mut self.flash, booted.offset())?;
+            return Ok(Started { booted, guards, ota });
+        }
+        Err(DeviceError::Loop)
     }
 
-    /// Boots and polls the channel whose descriptor is at `url`, with the
-    /// client that devices run.
+    /// Starts the device and polls its channel, with the client that devices
+    /// run.
     ///
     /// # Errors
     /// [`DeviceError`]; an update that failed leaves the device as it was.
     pub fn update(
         &mut self,
         net: &mut Net,
-        url: &str,
+        poll: Poll<'_>,
         progress: impl FnMut(Progress),
     ) -> Result<Outcome, DeviceError> {
-        let booted = self.boot()?;
-        let header = booted.head.header;
-        let chip = Chip::from_id(header.chip_id).ok_or(DeviceError::UnknownChip(header.chip_id))?;
-        let app = &booted.head.app;
-        let spare = booted.layout.slots()[booted.layout.spare(booted.slot)];
+        let mut started = self.start()?;
         let mut updater = Updater {
-            flash: &mut self.flash,
+            ota: &mut started.ota,
             net,
-            layout: &booted.layout,
-            running_slot: booted.slot,
-            running: Running {
-                project: app.project_name.as_str(),
-                version: Version::parse(app.version.as_str()).ok(),
-                chip,
-                target: None,
-                channel: None,
-                secure_version: app.secure_version,
-                slot_size: spare.size,
-            },
+            clock: &HostClock::new(),
+            target: poll.target,
+            channel: poll.channel,
+            limits: Limits::DEFAULT,
+            jitter: &mut Jitter::new(std::process::id()),
+            last: &mut LastPoll::default(),
+            buffers: &mut Buffers::new(),
         };
-        block_on(updater.update(url, progress)).map_err(DeviceError::Update)
+        block_on(updater.update(poll.url, progress)).map_err(DeviceError::Update)
     }
 }

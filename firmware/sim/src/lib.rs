@@ -11,11 +11,19 @@
 //! process is a power cut.
 
 mod bootloader;
+mod clock;
 mod device;
 mod flash;
+mod memory;
 mod net;
+mod origin;
+pub mod powercut;
+pub mod sample;
 
-pub use bootloader::{BootError, Booted, boot};
-pub use device::{Device, DeviceError};
+pub use bootloader::{BootError, Booted, Kind, Unsound, boot};
+pub use clock::{Counted, HostClock};
+pub use device::{Device, DeviceError, Poll, SelfTest, Started};
 pub use flash::{Flash, FlashError, SECTOR};
+pub use memory::{Cut, Memory, MemoryError, Torn};
 pub use net::{Connection, Net, NetError, Scheme};
+pub use origin::{Origin, OriginConnection};

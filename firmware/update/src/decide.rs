@@ -65,6 +65,8 @@ pub enum Reason {
     TooLarge,
     /// The descriptor states no size and SHA-256 to verify against.
     Unverifiable,
+    /// The offered release was tried here and rolled back.
+    RolledBack,
     /// The offered image is installed and boots at the next reset.
     AwaitingReset,
 }
@@ -114,6 +116,14 @@ fn agree(offered: Option<&str>, own: Option<&str>) -> bool {
     }
 }
 
+impl Reason {
+    /// Returns whether the same offer meets the same answer until the device is
+    /// reset.
+    pub(crate) fn lasts_until_reset(self) -> bool {
+        self != Self::AwaitingReset
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -126,6 +136,7 @@ impl fmt::Display for Reason {
             Self::SecureVersion => "the offered image is barred by anti-rollback",
             Self::TooLarge => "the offered image is larger than the slot",
             Self::Unverifiable => "the descriptor states no size and SHA-256",
+            Self::RolledBack => "this release was rolled back here; waiting for a newer one",
             Self::AwaitingReset => "installed, and boots at the next reset",
         })
     }

@@ -29,6 +29,15 @@ pub struct Region {
     pub size: u32,
 }
 
+/// An app partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    /// The factory app: never written, boots where boot selection is blank.
+    Factory,
+    /// `ota_0`, `ota_1`, ...
+    Ota(usize),
+}
+
 /// The parts of a partition table that updates need.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -128,11 +137,41 @@ impl Layout {
         &self.slots
     }
 
-    /// Returns the slot that an update goes to while `running` runs: the next
-    /// one, so that all are used in turn. `None` is the factory app, from which
-    /// it goes to the first.
-    pub fn spare(&self, running: Option<usize>) -> usize {
-        running.map_or(0, |slot| (slot + 1) % self.slots.len())
+    /// Returns all app partitions, the factory app first.
+    pub fn partitions(&self) -> impl Iterator<Item = Slot> + use<> {
+        let factory = self.factory.map(|_| Slot::Factory);
+        factory.into_iter().chain((0..self.slots.len()).map(Slot::Ota))
+    }
+
+    /// Returns where an app partition is, if there is such a one.
+    pub fn region(&self, slot: Slot) -> Option<Region> {
+        match slot {
+            Slot::Factory => self.factory,
+            Slot::Ota(index) => self.slots.get(index).copied(),
+        }
+    }
+
+    /// Returns the app partition that starts at this flash offset.
+    pub fn slot_at(&self, offset: u32) -> Option<Slot> {
+        self.partitions().find(|slot| self.region(*slot).is_some_and(|at| at.offset == offset))
+    }
+
+    /// Returns the index of the slot that an update goes to while `running`
+    /// runs: the next one, so that all are used in turn.
+    pub fn spare(&self, running: Slot) -> usize {
+        match running {
+            Slot::Factory => 0,
+            Slot::Ota(index) => (index + 1) % self.slots.len(),
+        }
+    }
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Factory => f.pad("factory"),
+            Self::Ota(index) => write!(f, "ota_{index}"),
+        }
     }
 }
 

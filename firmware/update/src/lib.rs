@@ -25,17 +25,28 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod clock;
 pub mod decide;
 pub mod http;
 pub mod image;
+mod journal;
 pub mod layout;
+pub mod ota;
 pub mod otadata;
+pub mod pace;
+pub mod schedule;
 pub mod slot;
 pub mod transport;
 pub mod update;
 
+pub use clock::Clock;
 pub use decide::{Decision, Reason, Running, decide};
-pub use layout::{Layout, Region};
+pub use journal::Validator;
+pub use layout::{Layout, Region, Slot};
+pub use ota::{Guard, Info, OpenError, Ota, OtaError, Reset, SlotInfo};
 pub use otadata::OtaData;
+pub use pace::{Limits, Pace};
+pub use slot::{Expected, SlotWriter, Verified};
 pub use towline_descriptor as descriptor;
-pub use update::{Outcome, Progress, UpdateError, Updater};
+pub use transport::Connect;
+pub use update::{Buffers, Check, LastPoll, Outcome, Progress, UpdateError, Updater};

@@ -7,9 +7,10 @@
 //! | seq |     label      | state |  crc  |      crc = crc32(seq)
 //! ```
 //!
-//! The valid record of higher `seq` decides: slot `(seq - 1) mod N` of `N`. A
-//! change erases and programs the *other* record, so that the one that decides
-//! is never in danger:
+//! The valid record of higher `seq` decides: slot `(seq - 1) mod N` of `N`.
+//!
+//! **The record that decides is never erased.** Each change erases and programs
+//! the *other* one, with a higher `seq` if it is to decide from now on:
 //!
 //! | cut                      | boots                                        |
 //! |--------------------------|----------------------------------------------|
@@ -18,14 +19,26 @@
 //! | before the crc is whole  | old slot: the record is crc-bad              |
 //! | after                    | new slot                                     |
 //!
-//! The `crc` is programmed last and by itself. `state` is outside the crc: a
-//! torn program that landed `seq` and `crc` but not `state` would boot the new
-//! image as UNDEFINED, unmonitored. With `state` on flash before `crc` there is
-//! no such moment.
+//! So a confirmed update cannot be lost to a cut, and a record that a torn
+//! erase brings back to life has the lower `seq`. The one exception is the way
+//! back to a factory app, which boots only where no record decides.
+//!
+//! # A NEW record that lost its state
+//!
+//! `state` is outside the crc. A torn program that landed `seq` and `crc` but
+//! not `state` would read as UNDEFINED, and the image would boot unmonitored.
+//! Two things prevent it:
+//!
+//! - the `crc` is programmed last and by itself: there is no moment at which
+//!   `crc` is right and `state` is not on flash;
+//! - the `label`, which bootloaders keep and never read, says how far the image
+//!   came ([`Stage`]). Unless it says *accepted*, an image that this crate
+//!   activated is on trial whatever `state` has become, by a torn erase in the
+//!   bootloader for one.
 //!
 //! Source: ESP-IDF, `bootloader_common_loader.c` and `esp_ota_ops.c`.
 
-use crate::layout::Region;
+use crate::layout::{MAX_SLOTS, Region, Slot};
 use core::fmt;
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 
@@ -33,12 +46,17 @@ use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
 pub const SECTOR: u32 = 4096;
 
 const RECORD_LEN: usize = 32;
+const LABEL: usize = 4;
+const LABEL_LEN: usize = 20;
+const LABEL_MAGIC: &[u8; 4] = b"towl";
+const LABEL_COPY: usize = 8;
+const LABEL_FACTORY: u8 = 0xFE;
 const STATE: usize = 24;
 const CRC: usize = 28;
 const BLANK_SEQ: u32 = u32::MAX;
 
 /// `crc32_le(UINT32_MAX, seq)` of the ROM: zlib's polynomial, started at 0.
-const CHECKSUM: crc::Crc<u32> = crc::Crc::<u32>::new(&crc::Algorithm {
+const CHECKSUM: crc::Crc<u32, crc::NoTable> = crc::Crc::<u32, crc::NoTable>::new(&crc::Algorithm {
     width: 32,
     poly: 0x04C1_1DB7,
     init: 0,
@@ -96,20 +114,126 @@ impl State {
     }
 }
 
+/// How far an image came, written by this crate into the `label` of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// It was verified and selected.
+    Activated,
+    /// The boot guard saw it start for the first time.
+    Guarded,
+    /// It was accepted.
+    Accepted,
+    /// Its trial was cut short by a loss of power: it may be tried again.
+    Interrupted,
+    /// It was rolled back.
+    Rejected,
+}
+
+/// The `label` of a record: 20 bytes that bootloaders keep and never read.
+///
+/// ```text
+/// 0        4       5          6               7      8        16     20
+/// | "towl" | stage | previous | interruptions | 0xFF | the same | 0xFF |
+/// ```
+///
+/// It says everything twice, so that it outlives the loss of any one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Label([u8; LABEL_LEN]);
+
+impl Label {
+    /// The label of a record that this crate did not write.
+    pub const BLANK: Self = Self([0xFF; LABEL_LEN]);
+
+    /// Makes a label. `previous` is the slot to go back to.
+    pub fn new(stage: Stage, previous: Option<Slot>) -> Self {
+        let stage = match stage {
+            Stage::Activated => b'n',
+            Stage::Guarded => b'g',
+            Stage::Accepted => b'a',
+            Stage::Interrupted => b'i',
+            Stage::Rejected => b'r',
+        };
+        let previous = match previous {
+            None => 0xFF,
+            Some(Slot::Factory) => LABEL_FACTORY,
+            Some(Slot::Ota(index)) => index as u8,
+        };
+        let mut label = Self::BLANK;
+        for copy in label.0.as_chunks_mut::<LABEL_COPY>().0 {
+            copy[..4].copy_from_slice(LABEL_MAGIC);
+            copy[4..7].copy_from_slice(&[stage, previous, 0]);
+        }
+        label
+    }
+
+    /// Returns the label with this number of trials that were cut short.
+    #[must_use]
+    pub fn interrupted(mut self, times: u8) -> Self {
+        for copy in self.0.as_chunks_mut::<LABEL_COPY>().0 {
+            copy[6] = times;
+        }
+        self
+    }
+
+    /// Returns how far the image came; `None` if another program wrote the
+    /// record.
+    pub fn stage(&self) -> Option<Stage> {
+        self.copy().map(|(stage, _)| stage)
+    }
+
+    /// Returns the slot to go back to, where the label names one.
+    pub fn previous(&self) -> Option<Slot> {
+        match self.copy()?.1[5] {
+            LABEL_FACTORY => Some(Slot::Factory),
+            index if usize::from(index) < MAX_SLOTS => Some(Slot::Ota(index.into())),
+            _ => None,
+        }
+    }
+
+    /// Returns how many trials of the image were cut short.
+    pub fn interruptions(&self) -> u8 {
+        self.copy().map_or(0, |(_, copy)| copy[6])
+    }
+
+    /// Returns the first copy that is sound, and its stage.
+    fn copy(&self) -> Option<(Stage, &[u8; LABEL_COPY])> {
+        self.0.as_chunks::<LABEL_COPY>().0.iter().find_map(|copy| {
+            let stage = match copy[4] {
+                b'n' => Stage::Activated,
+                b'g' => Stage::Guarded,
+                b'a' => Stage::Accepted,
+                b'i' => Stage::Interrupted,
+                b'r' => Stage::Rejected,
+                _ => return None,
+            };
+            (copy[..4] == LABEL_MAGIC[..]).then_some((stage, copy))
+        })
+    }
+}
+
 /// One record, whatever its worth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record {
     /// Sequence number; the higher valid one decides.
     pub seq: u32,
+    /// How far the image came, as this crate knows it.
+    pub label: Label,
     /// State of the selected image.
     pub state: State,
     crc: u32,
 }
 
 impl Record {
-    /// Makes a record with the right crc.
+    /// Makes a record with the right crc and a blank label.
     pub fn new(seq: u32, state: State) -> Self {
-        Self { seq, state, crc: CHECKSUM.checksum(&seq.to_le_bytes()) }
+        let crc = CHECKSUM.checksum(&seq.to_le_bytes());
+        Self { seq, label: Label::BLANK, state, crc }
+    }
+
+    /// Returns the record with this label.
+    #[must_use]
+    pub fn labelled(self, label: Label) -> Self {
+        Self { label, ..self }
     }
 
     /// Parses the 32 bytes of a record.
@@ -117,13 +241,16 @@ impl Record {
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        Self { seq: word(0), state: State::from_code(word(STATE)), crc: word(CRC) }
+        let mut label = Label::BLANK;
+        label.0.copy_from_slice(&bytes[LABEL..STATE]);
+        Self { seq: word(0), label, state: State::from_code(word(STATE)), crc: word(CRC) }
     }
 
     /// Returns the 32 bytes of the record.
     pub fn to_bytes(&self) -> [u8; RECORD_LEN] {
         let mut bytes = [0xFF; RECORD_LEN];
-        bytes[..4].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[..LABEL].copy_from_slice(&self.seq.to_le_bytes());
+        bytes[LABEL..STATE].copy_from_slice(&self.label.0);
         bytes[STATE..CRC].copy_from_slice(&self.state.code().to_le_bytes());
         bytes[CRC..].copy_from_slice(&self.crc.to_le_bytes());
         bytes
@@ -232,39 +359,79 @@ impl OtaData {
         }
     }
 
+    /// Returns the sector that the next change goes to: the one whose record
+    /// does not decide.
+    pub fn free_sector(&self) -> usize {
+        match self.active() {
+            Some(active) => 1 - active,
+            None => usize::from(self.records[1].is_blank() && !self.records[0].is_blank()),
+        }
+    }
+
     /// Returns the change that makes `slot` of `slots` the next to boot, or
     /// `None` if the sequence numbers are used up.
     ///
-    /// It goes to the record that does not decide, with the smallest larger
-    /// sequence number that selects the slot.
+    /// It goes to the record that does not decide, with the smallest sequence
+    /// number that selects the slot and is larger than that of any sound record,
+    /// one that was rejected included: should that come back to life, by a torn
+    /// erase, it does not decide.
     ///
     /// # Panics
     /// If `slot` is not one of `slots`.
     pub fn select(&self, slot: usize, slots: usize, state: State) -> Option<Change> {
         assert!(slot < slots, "slot {slot} of {slots}");
-        let (sector, after) = match self.active() {
-            Some(active) => (1 - active, self.records[active].seq),
-            None => (0, 0),
-        };
+        let sound = |record: &&Record| !record.is_blank() && record.has_right_crc();
+        let after = self.records.iter().filter(sound).map(|record| record.seq).max().unwrap_or(0);
         let seq = (1..=u32::try_from(slots).ok()?)
             .map(|step| after.checked_add(step))
             .find(|seq| seq.is_some_and(|seq| Record::new(seq, state).slot(slots) == slot))??;
-        (seq != BLANK_SEQ).then(|| Change { sector, record: Record::new(seq, state) })
+        (seq != BLANK_SEQ)
+            .then(|| Change { sector: self.free_sector(), record: Record::new(seq, state) })
+    }
+
+    /// Returns the change that notes `state` for `slot` of `slots` in the record
+    /// that does not decide, with the largest lower sequence number; `None` if
+    /// no record decides or there is no such number.
+    pub(crate) fn note(&self, slot: usize, slots: usize, state: State) -> Option<Change> {
+        let below = self.records[self.active()?].seq;
+        let lowest = below.saturating_sub(u32::try_from(slots).ok()?).max(1);
+        let seq = (lowest..below).rev().find(|seq| Record::new(*seq, state).slot(slots) == slot)?;
+        Some(Change { sector: self.free_sector(), record: Record::new(seq, state) })
     }
 }
 
 impl Change {
+    /// Returns the change with its record labelled.
+    pub(crate) fn labelled(self, label: Label) -> Self {
+        Self { record: self.record.labelled(label), ..self }
+    }
+
     /// Writes the change: one erase, then the record with its crc last.
     ///
     /// # Errors
     /// What erasing or programming flash returns.
-    pub fn write<F: NorFlash>(&self, flash: &mut F, otadata: Region) -> Result<(), F::Error> {
-        let start = otadata.offset + if self.sector == 0 { 0 } else { SECTOR };
+    pub(crate) fn write<F: NorFlash>(
+        &self,
+        flash: &mut F,
+        otadata: Region,
+    ) -> Result<(), F::Error> {
+        const {
+            assert!(SECTOR as usize == F::ERASE_SIZE && RECORD_LEN.is_multiple_of(F::WRITE_SIZE));
+        }
+        let start = sector_offset(otadata, self.sector);
         let bytes = self.record.to_bytes();
+        // Flash encryption writes blocks of 16 or 32 bytes: there the crc shares
+        // its block with the state, and a torn block decrypts to noise.
+        let last = CRC / F::WRITE_SIZE * F::WRITE_SIZE;
         flash.erase(start, start + SECTOR)?;
-        flash.write(start, &bytes[..CRC])?;
-        flash.write(start + CRC as u32, &bytes[CRC..])
+        flash.write(start, &bytes[..last])?;
+        flash.write(start + last as u32, &bytes[last..])
     }
+}
+
+/// Returns the flash offset of sector 0 or 1.
+pub(crate) fn sector_offset(otadata: Region, sector: usize) -> u32 {
+    otadata.offset + if sector == 0 { 0 } else { SECTOR }
 }
 
 impl fmt::Display for State {
@@ -286,7 +453,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BLANK: Record = Record { seq: BLANK_SEQ, state: State::Undefined, crc: u32::MAX };
+    const BLANK: Record =
+        Record { seq: BLANK_SEQ, label: Label::BLANK, state: State::Undefined, crc: u32::MAX };
 
     fn data(first: Record, second: Record) -> OtaData {
         OtaData { records: [first, second] }
@@ -346,12 +514,13 @@ mod tests {
     fn an_aborted_image_is_overwritten_not_the_good_one() {
         let rolled_back = data(valid(5), Record::new(6, State::Aborted));
         let change = rolled_back.select(1, 2, State::New).unwrap();
-        assert_eq!((change.sector, change.record.seq), (1, 6));
+        assert_eq!((change.sector, change.record.seq), (1, 8));
     }
 
     #[test]
     fn used_up_sequence_numbers_are_an_error() {
         assert_eq!(data(valid(u32::MAX - 1), BLANK).select(0, 2, State::New), None);
+        assert_eq!(data(valid(5), valid(u32::MAX - 1)).select(1, 2, State::New), None);
     }
 
     fn any_record() -> impl Strategy<Value = Record> {

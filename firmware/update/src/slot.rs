@@ -1,120 +1,115 @@
 //! Writing an image to the spare slot, and the proof that it is there.
 //!
 //! ```text
-//! SlotWriter::begin -> write ... write -> finish -> Verified -> activate
-//!     (otadata selects what runs)          (read back)         (otadata)
+//! Ota::begin -> SlotWriter: write ... write -> finish -> Verified -> activate
+//!     (goes on behind what flash holds)    (read back)            (otadata)
 //! ```
 //!
-//! Nothing of the slot is erased until the head of the image is found fit.
+//! Nothing is erased until the head of the image is found fit. Before the first
+//! sector of the slot is, boot selection is made to name what runs and nothing
+//! else.
 //!
 //! Only a [`Verified`] image can be activated, and only [`SlotWriter::finish`]
-//! makes one.
+//! makes one. It holds the flash until then: nobody can write in between.
 
 use crate::{
-    decide::{Offer, Running},
     image::{HEAD_LEN, Head, ImageCheck, ImageError},
-    layout::{Layout, Region},
-    otadata::{Boot, OtaData, State},
+    journal::{Download, Journal, STEP, Validator},
+    layout::{Region, Slot},
+    ota::{Ota, OtaError, read_head},
 };
-use core::fmt;
-use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
+use core::fmt::{self, Debug};
+use embedded_storage::nor_flash::NorFlash;
 use sha2::{Digest, Sha256 as Hasher};
+use towline_descriptor::{Sha256, Version};
 
 /// Bytes that are collected before they are programmed: two flash pages, and
 /// enough to hold the head of an image.
 const CHUNK: usize = 512;
 
-const _: () = assert!(CHUNK >= HEAD_LEN);
+const _: () = assert!(CHUNK >= HEAD_LEN && STEP.is_multiple_of(CHUNK as u32));
 
-/// Why an image was not written or not accepted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SlotError<E> {
-    /// Erasing, programming or reading flash failed.
-    Flash(E),
-    /// The bytes are not a sound image.
-    Image(ImageError),
-    /// The image is of another project.
-    OtherProject,
-    /// The image is for another chip.
-    OtherChip,
-    /// The version of the image is not the offered one.
-    OtherVersion,
-    /// The image is barred by anti-rollback.
-    SecureVersion,
-    /// There are more or fewer bytes than the offer states.
-    Size,
-    /// The SHA-256 is not the offered one.
-    Digest,
-    /// Flash does not hold what was written to it.
-    ReadBack,
-    /// The sequence numbers of otadata are used up.
-    SequenceUsedUp,
+/// What is known of an image before it comes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// Size in bytes. Without it, the image ends where it says.
+    pub size: Option<u32>,
+    /// SHA-256 of the whole image. Without it, as for an image that a person
+    /// pushes, a broken download starts over.
+    pub sha256: Option<Sha256>,
+    /// Version, byte for byte that of the app descriptor.
+    pub version: Option<Version>,
 }
 
 /// Writes one image to the spare slot.
-pub struct SlotWriter<'a, F> {
-    flash: &'a mut F,
-    layout: &'a Layout,
-    running: &'a Running<'a>,
-    offer: &'a Offer,
+///
+/// Dropping it leaves what was written; a download of the same image goes on
+/// there.
+pub struct SlotWriter<'o, F> {
+    ota: &'o mut Ota<F>,
+    expected: Expected,
     slot: usize,
     check: ImageCheck,
+    validator: Validator,
+    journal: Option<Journal>,
     /// Bytes in flash, a multiple of [`CHUNK`] until the end.
     written: u32,
     chunk: [u8; CHUNK],
     filled: usize,
 }
 
-/// A whole image in a slot, read back and found to be the offered one.
-#[derive(Debug)]
+/// A whole image in a slot, read back and found to be the expected one.
 #[must_use = "the image boots only once it is activated"]
-pub struct Verified {
+pub struct Verified<'o, F> {
+    ota: &'o mut Ota<F>,
     slot: usize,
 }
 
-impl<'a, F: NorFlash> SlotWriter<'a, F> {
-    /// Begins to write `offer` to the slot that follows `running_slot`, `None`
-    /// being the factory app. The slot is not touched yet, but boot selection is
-    /// made to select what runs, should the bootloader have fallen back to it.
-    ///
-    /// # Errors
-    /// [`SlotError::Flash`] and [`SlotError::SequenceUsedUp`].
-    pub fn begin(
-        flash: &'a mut F,
-        layout: &'a Layout,
-        running_slot: Option<usize>,
-        running: &'a Running<'a>,
-        offer: &'a Offer,
-    ) -> Result<Self, SlotError<F::Error>> {
+impl<'o, F: NorFlash> SlotWriter<'o, F> {
+    pub(crate) fn begin(
+        ota: &'o mut Ota<F>,
+        expected: Expected,
+    ) -> Result<Self, OtaError<F::Error>> {
         const {
             assert!(CHUNK.is_multiple_of(F::WRITE_SIZE) && CHUNK.is_multiple_of(F::READ_SIZE));
-            assert!(F::ERASE_SIZE.is_multiple_of(CHUNK));
+            assert!(F::ERASE_SIZE.is_multiple_of(CHUNK) && STEP as usize % F::ERASE_SIZE == 0);
         }
-        let slot = layout.spare(running_slot);
-        select_running(flash, layout, running_slot)?;
-        Ok(Self {
-            flash,
-            layout,
-            running,
-            offer,
+        if expected.size.is_some_and(|size| size > ota.spare_size()) {
+            return Err(OtaError::TooLarge);
+        }
+        let slot = ota.layout.spare(ota.running());
+        let mut writer = Self {
+            ota,
+            expected,
             slot,
             check: ImageCheck::new(),
+            validator: Validator::of(None),
+            journal: None,
             written: 0,
             chunk: [0xFF; CHUNK],
             filled: 0,
-        })
+        };
+        writer.recover()?;
+        Ok(writer)
     }
 
     /// Takes the next bytes of the image. Sectors are erased as they are
     /// reached, the first one only after the head was found fit.
     ///
     /// # Errors
-    /// [`SlotError`]; the writer is of no further use then.
-    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), SlotError<F::Error>> {
-        if bytes.len() > (self.offer.size - self.received()) as usize {
-            return Err(SlotError::Size);
+    /// [`OtaError`]; the writer is of no further use then. A faulty image is
+    /// forgotten: nothing goes on behind it.
+    pub fn write(&mut self, mut bytes: &[u8]) -> Result<(), OtaError<F::Error>> {
+        let (limit, error) = match self.expected.size {
+            Some(size) => (size, OtaError::Size),
+            None => (self.region().size, OtaError::TooLarge),
+        };
+        if bytes.len() > (limit - self.received()) as usize {
+            return self.forget_after(error);
         }
-        self.check.update(bytes).map_err(SlotError::Image)?;
+        if let Err(error) = self.check.update(bytes) {
+            return self.forget_after(OtaError::Image(error));
+        }
         while !bytes.is_empty() {
             let (head, rest) = bytes.split_at(bytes.len().min(CHUNK - self.filled));
             self.chunk[self.filled..][..head.len()].copy_from_slice(head);
@@ -131,175 +126,271 @@ impl<'a, F: NorFlash> SlotWriter<'a, F> {
     /// what is left, and compares what flash holds.
     ///
     /// # Errors
-    /// [`SlotError`]; the start of the slot is erased then, so that it holds
+    /// [`OtaError`]; the start of the slot is erased then, so that it holds
     /// nothing that could boot.
-    pub fn finish(mut self) -> Result<Verified, SlotError<F::Error>> {
-        let result = self.verify();
-        if result.is_err() && self.written > 0 {
-            let start = self.region().offset;
-            self.flash.erase(start, start + F::ERASE_SIZE as u32).map_err(SlotError::Flash)?;
+    pub fn finish(mut self) -> Result<Verified<'o, F>, OtaError<F::Error>> {
+        match self.verify() {
+            Ok(()) => Ok(Verified { ota: self.ota, slot: self.slot }),
+            Err(error @ OtaError::Flash(_)) => Err(error),
+            Err(error) => {
+                self.forget()?;
+                Err(error)
+            }
         }
-        result.map(|()| Verified { slot: self.slot })
     }
 
-    fn verify(&mut self) -> Result<(), SlotError<F::Error>> {
-        if self.received() != self.offer.size {
-            return Err(SlotError::Size);
-        }
-        let checked = self.check.clone().finish().map_err(SlotError::Image)?;
-        if checked.sha256 != self.offer.sha256 {
-            return Err(SlotError::Digest);
-        }
-        if self.filled > 0 {
-            self.program()?;
-        }
-        if !holds(self.flash, self.region(), self.offer).map_err(SlotError::Flash)? {
-            return Err(SlotError::ReadBack);
-        }
-        Ok(())
+    /// Gives the image up: nothing goes on behind what was written.
+    ///
+    /// # Errors
+    /// [`OtaError::Flash`].
+    pub fn abort(mut self) -> Result<(), OtaError<F::Error>> {
+        self.forget()
     }
 
-    /// Returns the bytes of the image that came so far.
+    /// Returns the bytes of the image that came so far, those of an earlier
+    /// download included.
     pub fn received(&self) -> u32 {
         self.written + self.filled as u32
     }
 
+    /// Returns the slot that is written.
+    pub fn slot(&self) -> Slot {
+        Slot::Ota(self.slot)
+    }
+
+    /// Returns the validator that the bytes so far came with.
+    pub fn validator(&self) -> Validator {
+        self.validator
+    }
+
+    /// Starts over: the next bytes are the first of the image, which comes with
+    /// this validator.
+    pub fn restart(&mut self, validator: Validator) {
+        self.check = ImageCheck::new();
+        self.validator = validator;
+        self.journal = None;
+        self.written = 0;
+        self.filled = 0;
+    }
+
+    /// Takes up what an earlier download of the same image left in the slot.
+    fn recover(&mut self) -> Result<(), OtaError<F::Error>> {
+        let (Some(size), Some(sha256)) = (self.expected.size, self.expected.sha256) else {
+            return Ok(());
+        };
+        let otadata = self.ota.otadata()?;
+        if self.ota.selected(&otadata) == self.ota.running() {
+            let journal = Journal::at(self.ota.layout.otadata, otadata.free_sector());
+            let found = journal.read(&mut self.ota.flash).map_err(OtaError::Flash)?;
+            if let Some((download, held)) = found
+                && (download.size, download.sha256) == (size, sha256)
+                && usize::from(download.slot) == self.slot
+                && held > 0
+            {
+                self.validator = download.validator;
+                self.journal = Some(journal);
+                // Whole steps only: the last one may be held to its end.
+                let held = held.min(size / STEP * STEP);
+                if self.take_up(held)? {
+                    return Ok(());
+                }
+                self.restart(Validator::of(None));
+            }
+        }
+        // All of it may be there, and boot selection lost its record.
+        let offset = self.region().offset;
+        let head = read_head(&mut self.ota.flash, offset).map_err(OtaError::Flash)?;
+        let is_meant = head.is_ok_and(|head| {
+            self.expected.version.as_ref().is_some_and(|v| v.as_str() == head.app.version.as_str())
+        });
+        if is_meant && !(self.take_up(size)? && self.is_whole()) {
+            self.restart(Validator::of(None));
+        }
+        Ok(())
+    }
+
+    /// Checks the first `held` bytes of the slot. Returns whether they can be
+    /// those of the image.
+    fn take_up(&mut self, held: u32) -> Result<bool, OtaError<F::Error>> {
+        while self.written < held {
+            let len = (held - self.written).min(CHUNK as u32);
+            self.read_chunk(self.written, len)?;
+            if self.check.update(&self.chunk[..len as usize]).is_err() {
+                return Ok(false);
+            }
+            if self.written == 0 && self.check_head(len as usize).is_err() {
+                return Ok(false);
+            }
+            self.written += len;
+        }
+        Ok(true)
+    }
+
+    /// Returns whether the bytes that came are the whole image.
+    fn is_whole(&self) -> bool {
+        self.check
+            .clone()
+            .finish()
+            .is_ok_and(|checked| Some(checked.sha256) == self.expected.sha256)
+    }
+
+    fn verify(&mut self) -> Result<(), OtaError<F::Error>> {
+        if self.received() == 0 {
+            return Err(OtaError::Empty);
+        }
+        if self.expected.size.is_some_and(|size| size != self.received()) {
+            return Err(OtaError::Size);
+        }
+        let checked = self.check.clone().finish().map_err(OtaError::Image)?;
+        if self.expected.sha256.is_some_and(|sha256| sha256 != checked.sha256) {
+            return Err(OtaError::Digest);
+        }
+        if self.filled > 0 {
+            self.program()?;
+        }
+        let region = self.region();
+        let held = slot_digest(&mut self.ota.flash, region, checked.size);
+        if held.map_err(OtaError::Flash)? != checked.sha256 {
+            return Err(OtaError::ReadBack);
+        }
+        Ok(())
+    }
+
     fn region(&self) -> Region {
-        self.layout.slots()[self.slot]
+        self.ota.layout.slots()[self.slot]
     }
 
     /// Programs the chunk, and erases first where it starts a sector.
-    fn program(&mut self) -> Result<(), SlotError<F::Error>> {
+    fn program(&mut self) -> Result<(), OtaError<F::Error>> {
         if self.written == 0 {
-            self.check_head()?;
+            self.check_head(self.filled)?;
+            self.open_slot()?;
         }
         let sector = F::ERASE_SIZE as u32;
         let at = self.region().offset + self.written;
+        let flash = &mut self.ota.flash;
         if self.written.is_multiple_of(sector) {
-            self.flash.erase(at, at + sector).map_err(SlotError::Flash)?;
+            flash.erase(at, at + sector).map_err(OtaError::Flash)?;
         }
         let len = self.filled.next_multiple_of(F::WRITE_SIZE);
         self.chunk[self.filled..len].fill(0xFF);
-        self.flash.write(at, &self.chunk[..len]).map_err(SlotError::Flash)?;
+        flash.write(at, &self.chunk[..len]).map_err(OtaError::Flash)?;
         self.written += self.filled as u32;
         self.filled = 0;
+        if let Some(journal) = self.journal
+            && self.written.is_multiple_of(STEP)
+        {
+            journal.mark(flash, self.written).map_err(OtaError::Flash)?;
+        }
         Ok(())
     }
 
-    /// Compares what the image says of itself with what was offered.
-    fn check_head(&self) -> Result<(), SlotError<F::Error>> {
-        let head = self.chunk.first_chunk().expect("a chunk holds the head");
-        let head = Head::parse(head).map_err(SlotError::Image)?;
-        if head.app.project_name.as_str() != self.running.project {
-            return Err(SlotError::OtherProject);
+    /// Makes boot selection name nothing but what runs, and begins the journal.
+    fn open_slot(&mut self) -> Result<(), OtaError<F::Error>> {
+        let sector = self.ota.free_other_record()?;
+        if let (Some(size), Some(sha256)) = (self.expected.size, self.expected.sha256) {
+            let journal = Journal::at(self.ota.layout.otadata, sector);
+            let (slot, validator) = (self.slot as u8, self.validator);
+            let download = Download { size, sha256, slot, validator };
+            journal.begin(&mut self.ota.flash, &download).map_err(OtaError::Flash)?;
+            self.journal = Some(journal);
         }
-        if head.header.chip() != Some(self.running.chip) {
-            return Err(SlotError::OtherChip);
+        Ok(())
+    }
+
+    /// Compares what the image says of itself with what was expected. The chunk
+    /// holds its first `len` bytes.
+    fn check_head(&self, len: usize) -> Result<(), OtaError<F::Error>> {
+        let (true, Some(head)) = (len >= HEAD_LEN, self.chunk.first_chunk()) else {
+            return Err(OtaError::Image(ImageError::Truncated));
+        };
+        let head = Head::parse(head).map_err(OtaError::Image)?;
+        if head.app.project_name.as_str() != self.ota.app().project_name.as_str() {
+            return Err(OtaError::OtherProject);
         }
-        if head.app.version.as_str() != self.offer.version.as_str() {
-            return Err(SlotError::OtherVersion);
+        if head.header.chip() != Some(self.ota.chip()) {
+            return Err(OtaError::OtherChip);
         }
-        if head.app.secure_version < self.running.secure_version {
-            return Err(SlotError::SecureVersion);
+        if let Some(version) = &self.expected.version
+            && head.app.version.as_str() != version.as_str()
+        {
+            return Err(OtaError::OtherVersion);
         }
-        if self.offer.size > self.region().size {
-            return Err(SlotError::Size);
+        if head.app.secure_version < self.ota.secure_version() {
+            return Err(OtaError::SecureVersion);
         }
+        Ok(())
+    }
+
+    fn read_chunk(&mut self, at: u32, len: u32) -> Result<(), OtaError<F::Error>> {
+        // Reads are aligned as writes are.
+        let aligned = (len as usize).next_multiple_of(F::READ_SIZE);
+        let offset = self.region().offset + at;
+        self.ota.flash.read(offset, &mut self.chunk[..aligned]).map_err(OtaError::Flash)
+    }
+
+    fn forget_after<T>(&mut self, error: OtaError<F::Error>) -> Result<T, OtaError<F::Error>> {
+        self.forget()?;
+        Err(error)
+    }
+
+    /// Erases the start of the slot and the journal, if anything was written.
+    fn forget(&mut self) -> Result<(), OtaError<F::Error>> {
+        if self.written > 0 {
+            self.ota.free_other_record()?;
+            let start = self.region().offset;
+            let end = start + F::ERASE_SIZE as u32;
+            self.ota.flash.erase(start, end).map_err(OtaError::Flash)?;
+        }
+        self.restart(Validator::of(None));
         Ok(())
     }
 }
 
-/// Makes sure that boot selection selects what runs. It may select another slot
-/// whose image did not boot: that slot is about to be erased, and must not be
-/// booted, nor be what a rollback returns to, before it is verified.
-fn select_running<F: NorFlash>(
-    flash: &mut F,
-    layout: &Layout,
-    running_slot: Option<usize>,
-) -> Result<(), SlotError<F::Error>> {
-    let otadata = OtaData::read(flash, layout.otadata).map_err(SlotError::Flash)?;
-    let count = layout.slots().len();
-    let selected = match otadata.boot(count) {
-        Boot::Slot { slot, .. } => Some(slot),
-        Boot::Default => layout.factory.is_none().then_some(0),
-    };
-    match running_slot {
-        _ if selected == running_slot => Ok(()),
-        Some(running) => otadata
-            .select(running, count, State::Valid)
-            .ok_or(SlotError::SequenceUsedUp)?
-            .write(flash, layout.otadata)
-            .map_err(SlotError::Flash),
-        // Blank boot selection is the factory app.
-        None => {
-            let Region { offset, size } = layout.otadata;
-            flash.erase(offset, offset + size).map_err(SlotError::Flash)
-        }
-    }
-}
-
-/// Returns whether a region of flash starts with the offered image.
-///
-/// # Errors
-/// What reading flash returns.
-pub(crate) fn holds<F: ReadNorFlash>(
+/// Returns the SHA-256 of the first `size` bytes of a region of flash.
+pub(crate) fn slot_digest<F: NorFlash>(
     flash: &mut F,
     region: Region,
-    offer: &Offer,
-) -> Result<bool, F::Error> {
+    size: u32,
+) -> Result<Sha256, F::Error> {
     let mut hasher = Hasher::new();
     let mut chunk = [0; CHUNK];
     let mut at = 0;
-    while at < offer.size {
-        let len = (offer.size - at).min(CHUNK as u32);
+    while at < size {
+        let len = (size - at).min(CHUNK as u32);
         // Reads are aligned as writes are; what lies behind is not hashed.
         let aligned = (len as usize).next_multiple_of(F::READ_SIZE);
         flash.read(region.offset + at, &mut chunk[..aligned])?;
         hasher.update(&chunk[..len as usize]);
         at += len;
     }
-    Ok(<[u8; 32]>::from(hasher.finalize()) == offer.sha256.0)
+    Ok(Sha256(hasher.finalize().into()))
 }
 
-impl Verified {
-    /// Returns the index of the slot that holds the image.
-    pub fn slot(&self) -> usize {
-        self.slot
+impl<F: NorFlash> Verified<'_, F> {
+    /// Returns the slot that holds the image.
+    pub fn slot(&self) -> Slot {
+        Slot::Ota(self.slot)
     }
 
-    /// Makes the image the next to boot, as [`State::New`].
+    /// Makes the image the next to boot, on trial.
     ///
     /// # Errors
-    /// [`SlotError::Flash`] and [`SlotError::SequenceUsedUp`]; what runs stays
+    /// [`OtaError::Flash`] and [`OtaError::SequenceUsedUp`]; what runs stays
     /// bootable.
-    pub fn activate<F: NorFlash>(
-        self,
-        flash: &mut F,
-        layout: &Layout,
-    ) -> Result<(), SlotError<F::Error>> {
-        let otadata = OtaData::read(flash, layout.otadata).map_err(SlotError::Flash)?;
-        let change = otadata
-            .select(self.slot, layout.slots().len(), State::New)
-            .ok_or(SlotError::SequenceUsedUp)?;
-        change.write(flash, layout.otadata).map_err(SlotError::Flash)
+    pub fn activate(self) -> Result<(), OtaError<F::Error>> {
+        self.ota.activate(self.slot)
     }
 }
 
-impl<E: fmt::Debug> fmt::Display for SlotError<E> {
+impl<F> Debug for SlotWriter<'_, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flash(error) => return write!(f, "flash failed: {error:?}"),
-            Self::Image(error) => return error.fmt(f),
-            Self::OtherProject => "the image is of another project",
-            Self::OtherChip => "the image is for another chip",
-            Self::OtherVersion => "the version of the image is not the offered one",
-            Self::SecureVersion => "the image is barred by anti-rollback",
-            Self::Size => "the image has not the offered size, or the slot is too small",
-            Self::Digest => "the SHA-256 of the image is not the offered one",
-            Self::ReadBack => "flash does not hold what was written",
-            Self::SequenceUsedUp => "the sequence numbers of otadata are used up",
-        })
+        f.debug_struct("SlotWriter").field("slot", &self.slot).finish_non_exhaustive()
     }
 }
 
-impl<E: fmt::Debug> core::error::Error for SlotError<E> {}
+impl<F> Debug for Verified<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Verified").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}

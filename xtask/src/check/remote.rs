@@ -6,9 +6,12 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
 };
-use towline::http::{self, HttpError};
+use towline::{
+    Limits, Pace,
+    http::{self, HttpError, Request, Status},
+};
 use towline_descriptor::{Url, UrlError};
-use towline_sim::{Net, NetError, Scheme};
+use towline_sim::{HostClock, Net, NetError, Scheme};
 
 /// Files larger than any flash are not read.
 const MAX_FILE: u32 = 64 << 20;
@@ -79,15 +82,19 @@ impl Remote {
         let net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
         let mut net = net.rehearsed_at(self.rehearsal);
         let mut head = [0; http::HEAD];
+        let clock = HostClock::new();
+        let mut pace = Pace::new(&clock, Limits::DEFAULT);
         let text = |error: HttpError<NetError>| error.to_string();
-        let response = http::get(&mut net, url.host(), url.port(), url.path(), &mut head)
-            .await
-            .map_err(text)?;
+        let response =
+            http::get(&mut net, &mut pace, &Request::whole(url), &mut head).await.map_err(text)?;
+        if response.status != Status::Whole {
+            return Err("the host redirects; many devices follow no redirect".into());
+        }
         if response.length() > MAX_FILE {
             return Err(format!("{} bytes are more than any flash holds", response.length()));
         }
         let mut body = vec![0; response.length() as usize];
-        response.read_all(&mut body).await.map_err(text)?;
+        response.read_all(&mut pace, &head, &mut body).await.map_err(text)?;
         Ok(body)
     }
 }

@@ -19,7 +19,10 @@ use std::{
 };
 use towline::Outcome;
 use towline_descriptor::Version;
-use towline_sim::{Device, Net, Scheme};
+use towline_sim::{
+    Device, Kind, Net, Poll, Scheme, SelfTest, Started,
+    powercut::{self, Scope},
+};
 
 /// Run a device on this machine: the real update client, with a file as flash.
 ///
@@ -44,6 +47,8 @@ enum Command {
     Update(Update),
     Info(Info),
     Serve(serve::Args),
+    Rollback(Rollback),
+    Powercut(PowerCut),
 }
 
 /// Make a device: write the parts of a release to a blank flash file.
@@ -89,6 +94,12 @@ struct Update {
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// How the self-test of the new firmware ends.
+    #[arg(long, value_enum, default_value = "passes")]
+    self_test: Test,
+    /// The bootloader of the device.
+    #[arg(long, value_enum, default_value = "stock")]
+    bootloader: Bootloader,
     /// Print the outcome as JSON.
     #[arg(long)]
     json: bool,
@@ -105,12 +116,72 @@ struct Info {
     json: bool,
 }
 
+/// Go back to the release that ran before.
+#[derive(Debug, clap::Args)]
+struct Rollback {
+    /// The flash file.
+    #[arg(long, value_name = "FILE", default_value = "flash.bin")]
+    flash: PathBuf,
+}
+
+/// Cut the power at every flash operation of an update, torn in every way, and
+/// see that each device boots and gets up to date.
+///
+/// Cases that fail are printed with all that is needed to repeat them.
+#[derive(Debug, clap::Args)]
+struct PowerCut {
+    /// Print the figures as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How the bootloader of the device was built.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Bootloader {
+    /// As espflash bundles it: without rollback.
+    Stock,
+    /// With rollback.
+    Rollback,
+}
+
+impl Bootloader {
+    fn kind(self) -> Kind {
+        match self {
+            Self::Stock => Kind::Stock,
+            Self::Rollback => Kind::Rollback,
+        }
+    }
+}
+
+/// How the self-test of new firmware ends.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum Test {
+    /// It works.
+    Passes,
+    /// It does not work, and the firmware rolls itself back.
+    Fails,
+    /// The firmware hangs until the watchdog resets the device.
+    Hangs,
+}
+
+impl Test {
+    fn outcome(self) -> SelfTest {
+        match self {
+            Self::Passes => SelfTest::Passes,
+            Self::Fails => SelfTest::Fails,
+            Self::Hangs => SelfTest::Hangs,
+        }
+    }
+}
+
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     match &args.command {
         Command::Flash(args) => flash(global, args)?,
         Command::Update(args) => update(global, args)?,
         Command::Info(args) => info(args)?,
         Command::Serve(args) => return serve::run(global, args),
+        Command::Rollback(args) => rollback(args)?,
+        Command::Powercut(args) => return powercut(global, args),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -148,7 +219,7 @@ fn flash(global: &Global, args: &Flash) -> Result<()> {
     let parts = parts.collect::<Result<Vec<_>>>()?;
     let parts = parts.iter().map(|(offset, bytes)| (*offset, bytes.as_slice()));
     let mut device = Device::provision(&args.flash, target.flash_size, parts)?;
-    println!("{}: {}", args.flash.display(), running(&mut device)?);
+    println!("{}: {}", args.flash.display(), running(&mut device.start()?));
     Ok(())
 }
 
@@ -164,48 +235,131 @@ fn update(global: &Global, args: &Update) -> Result<()> {
         }
     };
     let mut device = open(&args.flash)?;
+    device.bootloader = args.bootloader.kind();
+    device.self_test = args.self_test.outcome();
     let mut net = Net::new(Scheme::Https, args.ca.as_deref())?.rehearsed_at(args.connect);
-    ui.say(running(&mut device)?);
+    ui.say(running(&mut device.start()?));
+    let poll = Poll {
+        url: &url,
+        target: args.target.as_ref().map(TargetName::as_str),
+        channel: args.target.is_some().then(|| args.channel.as_str()),
+    };
     let bar = ui.bytes(0);
-    let outcome = device.update(&mut net, &url, |progress| {
+    let outcome = device.update(&mut net, poll, |progress| {
         bar.set_length(progress.size.into());
         bar.set_position(progress.received.into());
     });
     bar.finish_and_clear();
     let outcome = outcome.with_context(|| format!("updating from {url}"))?;
-    let runs = device.boot()?.head.app.version;
+    let mut started = device.start()?;
     if args.json {
+        let runs = started.ota.app().version.to_string();
         return print_json(&match &outcome {
             Outcome::Stay(reason) => {
-                serde_json::json!({ "installed": null, "reason": reason.to_string(), "runs": runs.as_str() })
+                serde_json::json!({ "installed": null, "reason": reason.to_string(), "runs": runs })
             }
-            Outcome::Installed { version, slot } => {
-                serde_json::json!({ "installed": version, "slot": slot, "runs": runs.as_str() })
-            }
+            Outcome::Installed { version, slot } => serde_json::json!({
+                "installed": version, "slot": slot.to_string(), "runs": runs,
+                "boots": started.guards.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            }),
         });
     }
     match outcome {
         Outcome::Stay(reason) => println!("nothing installed: {reason}"),
         Outcome::Installed { version, slot } => {
-            println!("installed {version} in ota_{slot}");
-            println!("after reset: {}", running(&mut device)?);
+            println!("installed {version} in {slot}");
+            for guard in &started.guards {
+                println!("reset: {guard}");
+            }
+            println!("{}", running(&mut started));
         }
     }
     Ok(())
 }
 
 fn info(args: &Info) -> Result<()> {
-    let booted = open(&args.flash)?.boot()?;
-    let app = &booted.head.app;
+    let mut device = open(&args.flash)?;
+    let Started { booted, mut ota, .. } = device.start()?;
+    let info = ota.info()?;
+    let mut slots = Vec::new();
+    for slot in ota.layout().partitions() {
+        slots.extend(ota.slot_info(slot)?);
+    }
     if args.json {
+        let slots = slots.iter().map(|slot| {
+            let app = slot.app.as_ref().ok();
+            serde_json::json!({
+                "slot": slot.slot.to_string(), "state": slot.state.to_string(),
+                "offset": slot.region.offset, "size": slot.region.size,
+                "project": app.map(|app| app.project_name.as_str()),
+                "version": app.map(|app| app.version.as_str()),
+                "date": app.map(|app| app.date.as_str()), "time": app.map(|app| app.time.as_str()),
+                "secure_version": app.map(|app| app.secure_version),
+                "idf_version": app.map(|app| app.idf_version.as_str()),
+            })
+        });
         return print_json(&serde_json::json!({
-            "project": app.project_name.as_str(), "version": app.version.as_str(),
-            "chip": booted.head.header.chip().map(towline_descriptor::Chip::name),
-            "slot": booted.slot, "state": booted.state.to_string(),
+            "project": ota.app().project_name.as_str(), "version": ota.app().version.as_str(),
+            "chip": ota.chip().name(), "slot": info.running.to_string(),
+            "next_boot": info.next_boot.to_string(), "state": booted.state.to_string(),
+            "slots": slots.collect::<Vec<_>>(),
         }));
     }
-    println!("{}", running(&mut open(&args.flash)?)?);
+    for slot in &slots {
+        let mark = match slot.slot {
+            slot if slot == info.running => "runs",
+            slot if slot == info.next_boot => "next",
+            _ => "",
+        };
+        let held = match &slot.app {
+            Ok(app) => format!("{} {}", app.project_name, app.version),
+            Err(error) => error.to_string(),
+        };
+        println!("{mark:<5}{:<9}{:<15}{held}", slot.slot.to_string(), slot.state);
+    }
     Ok(())
+}
+
+fn rollback(args: &Rollback) -> Result<()> {
+    let mut device = open(&args.flash)?;
+    let from = device.start()?.ota.app().version.to_string();
+    device.start()?.ota.rollback().with_context(|| format!("rolling back {from}"))?;
+    println!("rolled back {from}\n{}", running(&mut device.start()?));
+    Ok(())
+}
+
+fn powercut(global: &Global, args: &PowerCut) -> Result<ExitCode> {
+    let ui = global.ui();
+    let mut failed = 0;
+    let mut results = Vec::new();
+    for (scope, what) in [(Scope::OneCut, "one cut"), (Scope::TwoCuts, "two cuts")] {
+        let bar = ui.steps(0, what);
+        let summary = powercut::run(scope, |done, all| {
+            bar.set_length(all as u64);
+            bar.set_position(done as u64);
+        });
+        bar.finish_and_clear();
+        for failure in &summary.failures {
+            eprintln!("{failure}");
+        }
+        failed += summary.failures.len();
+        if !args.json {
+            println!(
+                "{what:<9}{:>8} cases of {} scenarios, {} failures",
+                summary.cases,
+                summary.scenarios,
+                summary.failures.len()
+            );
+        }
+        results.push(serde_json::json!({
+            "cuts": what, "scenarios": summary.scenarios, "operations": summary.operations,
+            "cases": summary.cases, "failures": summary.failures,
+        }));
+    }
+    if args.json {
+        print_json(&results)?;
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn open(flash: &Path) -> Result<Device> {
@@ -220,9 +374,8 @@ fn open(flash: &Path) -> Result<Device> {
     Ok(Device::open(flash)?)
 }
 
-fn running(device: &mut Device) -> Result<String> {
-    let booted = device.boot()?;
-    let app = &booted.head.app;
-    let partition = booted.partition();
-    Ok(format!("runs {} {} from {partition} ({})", app.project_name, app.version, booted.state))
+fn running(started: &mut Started<'_>) -> String {
+    let app = started.ota.app();
+    let booted = &started.booted;
+    format!("runs {} {} from {}", app.project_name, app.version, booted.slot)
 }

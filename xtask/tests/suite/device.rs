@@ -59,20 +59,23 @@ fn a_device_follows_its_channel_and_stays_when_it_is_up_to_date() {
     project.build(&CHIP, "1.0.0").done(&["release"]);
     let shown = project.done(&["sim", "flash", "--target", "esp32c3"]);
     assert!(shown.contains("runs lamp 1.0.0 from ota_0"), "{shown}");
-    for (version, slot) in [("1.1.0", 1), ("1.2.0", 0)] {
+    for (version, slot) in [("1.1.0", "ota_1"), ("1.2.0", "ota_0")] {
         project.build(&CHIP, version).done(&["release"]);
         let outcome: serde_json::Value =
             serde_json::from_slice(&update(&project, &host, &[]).stdout).unwrap();
         assert_eq!(
             outcome,
-            serde_json::json!({"installed": version, "slot": slot, "runs": version})
+            serde_json::json!({
+                "installed": version, "slot": slot, "runs": version,
+                "boots": ["first boot, on trial"],
+            })
         );
     }
     let outcome: serde_json::Value =
         serde_json::from_slice(&update(&project, &host, &[]).stdout).unwrap();
     assert_eq!(outcome["reason"], "up to date");
     let info = project.done(&["sim", "info", "--json"]);
-    assert!(info.contains("\"state\":\"new\""), "{info}");
+    assert!(info.contains("\"state\":\"valid\""), "{info}");
 
     // The site is the same over the network as in its folder.
     let ca = host.ca.display().to_string();
@@ -132,7 +135,7 @@ fn a_tampered_image_never_boots() {
         fs::write(&image, tampered).unwrap();
         let output = update(&project, &host, &[]);
         assert_eq!(output.status.code(), Some(1), "byte {at}");
-        assert!(project.done(&["sim", "info"]).contains("runs lamp 1.0.0 from ota_0"));
+        assert!(project.done(&["sim", "info"]).contains("runs ota_0    valid          lamp 1.0.0"));
     }
     fs::write(&image, &sound[..last]).unwrap();
     assert!(text(&update(&project, &host, &[]).stderr).contains("length"));

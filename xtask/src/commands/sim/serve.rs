@@ -16,7 +16,7 @@ use std::{
 };
 use towline_app::rest::{MAX_CHANNELS, Name, Token};
 use towline_host::{Channel, Settings, TokioClock};
-use towline_sim::{Net, Scheme, SelfTest};
+use towline_sim::{Net, Scheme};
 
 /// Let the device answer on the network: its page and its REST API.
 ///
@@ -39,8 +39,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
     /// How the self-test of new firmware ends.
-    #[arg(long, value_enum, default_value_t)]
-    self_test: Ending,
+    #[arg(long, value_enum, default_value = "passes")]
+    self_test: super::Test,
+    /// The bootloader of the device.
+    #[arg(long, value_enum, default_value = "stock")]
+    bootloader: super::Bootloader,
     /// Connect to this address for updates whatever the host is, such as that
     /// of `cargo xtask serve --https`.
     #[arg(long, value_name = "ADDRESS:PORT")]
@@ -50,26 +53,11 @@ pub(crate) struct Args {
     ca: Option<PathBuf>,
 }
 
-/// How a self-test ends.
-#[derive(Clone, Copy, Debug, Default, clap::ValueEnum)]
-enum Ending {
-    /// The firmware accepts itself.
-    #[default]
-    Passes,
-    /// The firmware rolls itself back.
-    Fails,
-    /// The firmware hangs, and the watchdog resets it.
-    Hangs,
-}
-
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let ui = global.ui();
     let mut device = super::open(&args.flash)?;
-    device.self_test = match args.self_test {
-        Ending::Passes => SelfTest::Passes,
-        Ending::Fails => SelfTest::Fails,
-        Ending::Hangs => SelfTest::Hangs,
-    };
+    device.self_test = args.self_test.outcome();
+    device.bootloader = args.bootloader.kind();
     let mut net = Net::new(Scheme::Https, args.ca.as_deref())?.rehearsed_at(args.connect);
     let mut settings = Settings {
         token: token()?,

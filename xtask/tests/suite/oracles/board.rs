@@ -14,11 +14,11 @@ use std::{
 };
 use tempfile::TempDir;
 use towline::{
-    Decision, Layout, Running, decide::decide, descriptor::Descriptor, image::Head,
-    layout::PARTITION_TABLE_OFFSET, otadata::SECTOR, slot::SlotWriter,
+    Expected, Layout, Ota, Reset, Slot, image::Head, layout::PARTITION_TABLE_OFFSET,
+    otadata::SECTOR,
 };
 use towline_descriptor::{Chip, Sha256, Version};
-use towline_sim::{Device, Flash};
+use towline_sim::{Device, Flash, Kind};
 use xtask::{
     release::Role,
     site::{IndexRelease, IndexTarget},
@@ -144,45 +144,26 @@ impl Board {
         self.folder.path().join("flash.bin")
     }
 
-    /// Installs `image` as a device does that runs `running` from `slot` when
-    /// its channel offers the image.
-    pub(super) fn install(&self, image: &[u8], running: &[u8], slot: usize) {
-        let (running, offered) = (head(running), head(image));
-        let running = Running {
-            project: running.app.project_name.as_str(),
-            version: Version::parse(running.app.version.as_str()).ok(),
-            chip: running.header.chip().unwrap(),
-            target: None,
-            channel: None,
-            secure_version: running.app.secure_version,
-            slot_size: self.layout.slots()[self.layout.spare(Some(slot))].size,
-        };
-        let descriptor = Descriptor {
-            version: Version::parse(offered.app.version.as_str()).unwrap(),
-            path: "https://localhost/app.bin",
-            fmt: None,
-            project: Some(offered.app.project_name.as_str()),
-            target: None,
-            channel: None,
-            chip: offered.header.chip().map(Chip::name),
-            chip_id: Some(offered.header.chip_id),
+    /// Installs `image` as a device does that runs from `slot`, and has
+    /// accepted what runs, when its channel offers the image.
+    pub(super) fn install(&self, image: &[u8], slot: usize) {
+        let offered = head(image);
+        let mut flash = Flash::open(&self.path()).unwrap();
+        let mut ota = Ota::open(&mut flash, self.layout.slots()[slot].offset).unwrap();
+        let _ = ota.guard(Reset::Power).unwrap();
+        ota.accept().unwrap();
+        let expected = Expected {
             size: Some(image.len().try_into().unwrap()),
             sha256: Some(Sha256(Hasher::digest(image).into())),
-            secure_version: Some(offered.app.secure_version),
-            notes: None,
+            version: Some(Version::parse(offered.app.version.as_str()).unwrap()),
         };
-        let Decision::Install(offer) = decide(&running, &descriptor) else {
-            panic!("{} is not installed", offered.app.version)
-        };
-        let mut flash = Flash::open(&self.path()).unwrap();
-        let mut writer =
-            SlotWriter::begin(&mut flash, &self.layout, Some(slot), &running, &offer).unwrap();
+        let mut writer = ota.begin(expected).unwrap();
         for piece in image.chunks(1000) {
             writer.write(piece).unwrap();
         }
         let verified = writer.finish().unwrap();
-        assert_eq!(verified.slot(), self.layout.spare(Some(slot)));
-        verified.activate(&mut flash, &self.layout).unwrap();
+        assert_eq!(verified.slot(), Slot::Ota(self.layout.spare(Slot::Ota(slot))));
+        verified.activate().unwrap();
     }
 
     /// Puts bytes into the flash, past all rules of flash.
@@ -230,8 +211,9 @@ impl Board {
         let path = self.folder.path().join("simulated.bin");
         fs::copy(self.path(), &path).unwrap();
         put(&path, variant);
-        let booted = towline_sim::boot(&mut Flash::open(&path).unwrap()).unwrap();
-        (booted.slot.expect("a slot runs"), self.records_in(&path))
+        let booted = towline_sim::boot(&mut Flash::open(&path).unwrap(), Kind::Stock).unwrap();
+        let Slot::Ota(slot) = booted.slot else { panic!("the factory app runs") };
+        (slot, self.records_in(&path))
     }
 
     fn record_offsets(&self) -> [u32; 2] {

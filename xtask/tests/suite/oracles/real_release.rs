@@ -118,7 +118,7 @@ fn the_shipped_bootloader_boots_what_the_client_installed() {
     let mut running = board.app.clone();
     for (slot, version) in [1, 0].into_iter().zip(NEXT) {
         let image = with_version(&board.app, version);
-        board.install(&image, &running, 1 - slot);
+        board.install(&image, 1 - slot);
         let ran = board.boot(&oracles, HEARTBEAT, &[vec![]]).remove(0);
         for line in [
             &format!("running: ota_{slot}"),
@@ -138,7 +138,7 @@ fn the_shipped_bootloader_boots_what_the_client_installed() {
 fn updated(site: &Published) -> Board {
     let board = Board::flash(site);
     board.put(&board.with_records([Record::new(1, State::Valid).to_bytes(), [0xFF; 32]]));
-    board.install(&with_version(&board.app, NEXT[0]), &board.app, 0);
+    board.install(&with_version(&board.app, NEXT[0]), 0);
     board
 }
 

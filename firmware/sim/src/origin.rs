@@ -1,0 +1,115 @@
+//! A static host in memory, for what is about storage and not about networks.
+
+use embedded_io_async::{ErrorType, Read, Write};
+use sha2::{Digest, Sha256 as Hasher};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
+use towline::transport::Connect;
+
+/// Serves files as a static host does: `Content-Length`, `ETag`, `Range` and
+/// `If-None-Match`, one request a connection.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    files: BTreeMap<String, File>,
+    /// Bytes of bodies that it sent, since it was made.
+    pub sent: usize,
+    /// After how many bytes of a body it loses each connection.
+    pub loses_after: Option<usize>,
+}
+
+#[derive(Clone, Debug)]
+struct File {
+    bytes: Arc<[u8]>,
+    etag: Arc<str>,
+}
+
+/// A connection to an [`Origin`].
+#[derive(Debug)]
+pub struct OriginConnection<'o> {
+    origin: &'o mut Origin,
+    request: Vec<u8>,
+    answer: Vec<u8>,
+    at: usize,
+}
+
+impl Connect for Origin {
+    type Connection<'o> = OriginConnection<'o>;
+    type Error = Infallible;
+
+    async fn connect(&mut self, _: &str, _: u16) -> Result<OriginConnection<'_>, Infallible> {
+        Ok(OriginConnection { origin: self, request: Vec::new(), answer: Vec::new(), at: 0 })
+    }
+}
+
+impl ErrorType for OriginConnection<'_> {
+    type Error = Infallible;
+}
+
+impl Write for OriginConnection<'_> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        self.request.extend(bytes);
+        if self.request.ends_with(b"\r\n\r\n") {
+            self.answer = self.origin.answer(&String::from_utf8_lossy(&self.request));
+        }
+        Ok(bytes.len())
+    }
+
+    async fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+impl Read for OriginConnection<'_> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let left = &self.answer[self.at..];
+        let count = left.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&left[..count]);
+        self.at += count;
+        Ok(count)
+    }
+}
+
+impl Origin {
+    /// Serves `bytes` under `path` from now on.
+    pub fn serve(&mut self, path: &str, bytes: Vec<u8>) {
+        let etag = format!("\"{:016x}\"", short(&bytes));
+        let file = File { bytes: bytes.into(), etag: etag.into() };
+        self.files.insert(path.to_owned(), file);
+    }
+
+    fn answer(&mut self, request: &str) -> Vec<u8> {
+        let path = request.split(' ').nth(1).unwrap_or_default();
+        let header = |name: &str| {
+            request.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        };
+        let Some(File { bytes: file, etag }) = self.files.get(path) else {
+            return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
+        };
+        if header("If-None-Match") == Some(etag) {
+            return format!("HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n").into_bytes();
+        }
+        let from = header("Range").and_then(|range| {
+            range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
+        });
+        let status = match from {
+            Some(from) if from >= file.len() => "416 Range Not Satisfiable\r\n".to_owned(),
+            Some(from) => {
+                let (last, size) = (file.len() - 1, file.len());
+                format!("206 Partial Content\r\nContent-Range: bytes {from}-{last}/{size}\r\n")
+            }
+            None => "200 OK\r\n".to_owned(),
+        };
+        let body = &file[from.unwrap_or(0).min(file.len())..];
+        let mut answer =
+            format!("HTTP/1.1 {status}ETag: {etag}\r\nContent-Length: {}\r\n\r\n", body.len())
+                .into_bytes();
+        let sent = body.len().min(self.loses_after.unwrap_or(usize::MAX));
+        self.sent += sent;
+        answer.extend(&body[..sent]);
+        answer
+    }
+}
+
+/// Returns the first 8 bytes of the SHA-256.
+fn short(bytes: &[u8]) -> u64 {
+    Hasher::digest(bytes)[..8].iter().fold(0, |short, byte| short << 8 | u64::from(*byte))
+}

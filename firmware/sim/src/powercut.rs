@@ -1,0 +1,423 @@
+//! Every way in which power can fail during an update.
+//!
+//! ```text
+//! for each scenario (bootloader, boot selection before, verdict on the update)
+//!   for each flash operation of the whole life of an update
+//!     for each way in which it can be torn
+//!       cut there, then go on until the device rests
+//! ```
+//!
+//! A life is: boot, guard, poll, download (over a connection that is lost
+//! once), write, read back, activate; boot, guard, self-test, accept or not;
+//! poll again. After every reset a complete verified image has to run, none
+//! that was not accepted unmonitored, and at the end the device has to be up to
+//! date, or back on the old image if the new one is bad.
+
+use crate::{
+    bootloader::{BootError, Kind, boot},
+    clock::Counted,
+    memory::{Cut, Memory, MemoryError, Torn},
+    origin::Origin,
+    sample::{Table, app_image, with_secure_version},
+};
+use embassy_futures::block_on;
+use rayon::prelude::*;
+use sha2::{Digest, Sha256};
+use std::{fmt, sync::Mutex};
+use towline::{
+    Buffers, Guard, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, UpdateError, Updater,
+    descriptor::Chip,
+    otadata::{Label, Record, SECTOR, Stage, State},
+    schedule::Jitter,
+};
+
+const OLD: &str = "1.0.0";
+const NEW: &str = "1.1.0";
+/// Eleven sectors, and more than one step of the journal.
+const NEW_LEN: usize = 41_000;
+const OLD_LEN: usize = 9_000;
+/// Where the connection is lost once in each attempt.
+const LOST_AFTER: usize = 24_000;
+const MOST_BOOTS: usize = 16;
+
+/// What surrounds an update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scenario {
+    /// The bootloader.
+    pub bootloader: Kind,
+    /// What is there before.
+    pub before: Before,
+    /// What becomes of the new image.
+    pub verdict: Verdict,
+}
+
+/// Boot selection before the update.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Before {
+    /// Blank; `ota_0` runs.
+    Blank,
+    /// `ota_0` runs and is recorded.
+    First,
+    /// `ota_1` runs, and `ota_0` holds an older image.
+    Second,
+    /// `ota_0` runs; an earlier update was rolled back.
+    RolledBack,
+    /// `ota_0` runs; the bootloader came back to it, for `ota_1` is corrupt.
+    FellBack,
+    /// Blank; the factory app runs.
+    Factory,
+}
+
+/// What becomes of the new image in its first boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It accepts itself.
+    Accept,
+    /// It rolls itself back.
+    Reject,
+    /// It hangs until the watchdog resets it.
+    Hang,
+}
+
+/// How much is tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// One cut, at every operation and torn in every way.
+    OneCut,
+    /// Two cuts, on a sampled grid.
+    TwoCuts,
+}
+
+/// What was tried, and what failed.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// Number of scenarios.
+    pub scenarios: usize,
+    /// Number of flash operations in all of them.
+    pub operations: usize,
+    /// Number of lives with one cut or two.
+    pub cases: usize,
+    /// What went wrong, each with all that is needed to repeat it.
+    pub failures: Vec<String>,
+}
+
+/// Why a life ended early.
+#[derive(Debug)]
+enum Stop {
+    PowerCut,
+    Violation(String),
+}
+
+/// The channel that serves the new image, and the images.
+struct World {
+    origin: Origin,
+    old: Vec<u8>,
+    new: Vec<u8>,
+    older: Vec<u8>,
+}
+
+impl Scenario {
+    /// Returns all scenarios.
+    pub fn all() -> Vec<Self> {
+        let bootloaders = [Kind::Stock, Kind::Rollback];
+        let befores = [
+            Before::Blank,
+            Before::First,
+            Before::Second,
+            Before::RolledBack,
+            Before::FellBack,
+            Before::Factory,
+        ];
+        let mut all = Vec::new();
+        for bootloader in bootloaders {
+            for before in befores {
+                for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
+                    all.push(Self { bootloader, before, verdict });
+                }
+            }
+        }
+        for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
+            let bootloader = Kind::AntiRollback { secure_version: 1 };
+            all.push(Self { bootloader, before: Before::Second, verdict });
+        }
+        all
+    }
+
+    fn table(self) -> Table {
+        Table { slots: 2, slot_size: 0x10000, factory: self.before == Before::Factory }
+    }
+}
+
+/// Tries all scenarios. `progress` is told how many of them are done.
+pub fn run(scope: Scope, progress: impl Fn(usize, usize) + Sync) -> Summary {
+    let world = World::new();
+    let scenarios = Scenario::all();
+    let total = Mutex::new(Summary { scenarios: scenarios.len(), ..Summary::default() });
+    let done = Mutex::new(0);
+    scenarios.par_iter().for_each(|scenario| {
+        let summary = try_scenario(&world, *scenario, scope);
+        let mut total = total.lock().expect("no thread panics");
+        total.operations += summary.operations;
+        total.cases += summary.cases;
+        total.failures.extend(summary.failures);
+        drop(total);
+        let mut done = done.lock().expect("no thread panics");
+        *done += 1;
+        progress(*done, scenarios.len());
+    });
+    total.into_inner().expect("no thread panics")
+}
+
+fn try_scenario(world: &World, scenario: Scenario, scope: Scope) -> Summary {
+    let start = world.device(scenario);
+    let mut summary = Summary::default();
+    let mut flash = start.clone();
+    flash.power_on(None);
+    if let Err(stop) = live(world, scenario, &mut flash, &mut Life::default()) {
+        summary.failures.push(format!("{scenario:?} without a cut: {stop}"));
+        return summary;
+    }
+    let operations = flash.operations();
+    summary.operations = operations as usize;
+    let mut try_cuts = |cuts: &[Cut]| {
+        summary.cases += 1;
+        if let Err(violation) = survive(world, scenario, start.clone(), cuts) {
+            summary.failures.push(format!("{scenario:?} {cuts:?}: {violation}"));
+        }
+    };
+    match scope {
+        Scope::OneCut => {
+            for operation in 0..operations {
+                for torn in Torn::KINDS {
+                    try_cuts(&[Cut { operation, torn }]);
+                }
+            }
+        }
+        Scope::TwoCuts => {
+            // The grid moves with the scenario and the kind, so that together
+            // they meet every operation.
+            let kinds = Torn::KINDS.iter().enumerate();
+            for (index, first) in kinds.clone().step_by(3) {
+                for (other, second) in kinds.clone().skip(index % 5).step_by(5) {
+                    for a in (index as u32 % 13..operations).step_by(13) {
+                        for b in (other as u32 % 17..operations).step_by(17) {
+                            let first = Cut { operation: a, torn: *first };
+                            try_cuts(&[first, Cut { operation: b, torn: *second }]);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    summary
+}
+
+/// Cuts the power at each of `cuts`, counted from the start after the one
+/// before, and goes on until the device rests.
+fn survive(
+    world: &World,
+    scenario: Scenario,
+    mut flash: Memory,
+    cuts: &[Cut],
+) -> Result<(), String> {
+    let mut life = Life::default();
+    for cut in cuts.iter().copied().map(Some).chain([None]) {
+        flash.power_on(cut);
+        match live(world, scenario, &mut flash, &mut life) {
+            Ok(()) => return Ok(()),
+            Err(Stop::PowerCut) => {}
+            Err(Stop::Violation(violation)) => return Err(violation),
+        }
+    }
+    Err("the power was cut although it was on".into())
+}
+
+/// What was done to the new image so far.
+#[derive(Default)]
+struct Life {
+    accept_begun: bool,
+    accepted: bool,
+    /// Trials that were begun; a cut may cost the memory of one.
+    trials: usize,
+}
+
+/// Runs the device until it rests: up to date, or back on the old image.
+fn live(
+    world: &World,
+    scenario: Scenario,
+    flash: &mut Memory,
+    life: &mut Life,
+) -> Result<(), Stop> {
+    let violation = |text: String| Err(Stop::Violation(text));
+    let mut reset = Reset::Power;
+    for _ in 0..MOST_BOOTS {
+        let booted = match boot(flash, scenario.bootloader) {
+            Err(BootError::Flash(MemoryError::PowerCut)) => return Err(Stop::PowerCut),
+            Err(error) => return violation(format!("bricked: {error}")),
+            Ok(booted) => booted,
+        };
+        let version = booted.head.app.version.to_string();
+        let image = world.image(&version);
+        if flash.bytes()[booted.offset() as usize..][..image.len()] != *image {
+            return violation(format!("{version} runs from {} and is not whole", booted.slot));
+        }
+        let is_new = version == NEW;
+        let mut ota = Ota::open(&mut *flash, booted.offset())
+            .map_err(|error| Stop::Violation(format!("cannot open the slots: {error}")))?;
+        let guard = ota.guard(reset).map_err(stop)?;
+        reset = Reset::Other;
+        if is_new && guard == Guard::Settled && !life.accept_begun {
+            return violation(format!("{version} runs unmonitored, {}", booted.state));
+        }
+        if is_new && guard != Guard::Settled && life.accepted {
+            return violation(format!("{version} was accepted, and now: {guard}"));
+        }
+        if !is_new && life.accepted {
+            return violation(format!("{version} runs although {NEW} was accepted"));
+        }
+        match guard {
+            Guard::RolledBack { .. } => continue,
+            Guard::Trial | Guard::Stranded if is_new => match scenario.verdict {
+                Verdict::Accept => {
+                    life.accept_begun = true;
+                    ota.accept().map_err(stop)?;
+                    life.accepted = true;
+                }
+                Verdict::Reject => {
+                    life.trials += 1;
+                    ota.rollback().map_err(stop)?;
+                    continue;
+                }
+                Verdict::Hang => {
+                    life.trials += 1;
+                    continue;
+                }
+            },
+            Guard::Trial | Guard::Stranded => {
+                return violation(format!("{version} was running before, and now: {guard}"));
+            }
+            Guard::Settled | Guard::DidNotBoot { .. } => {}
+        }
+        match poll(world, &mut ota)? {
+            Outcome::Installed { .. } | Outcome::Stay(Reason::AwaitingReset) => {}
+            Outcome::Stay(Reason::UpToDate) if is_new => return Ok(()),
+            Outcome::Stay(Reason::RolledBack)
+                if scenario.verdict != Verdict::Accept && life.trials > 0 =>
+            {
+                return Ok(());
+            }
+            Outcome::Stay(reason) => return violation(format!("{version} stays: {reason}")),
+        }
+    }
+    violation(format!("no rest after {MOST_BOOTS} boots"))
+}
+
+fn poll(world: &World, ota: &mut Ota<&mut Memory>) -> Result<Outcome, Stop> {
+    let mut origin = world.origin.clone();
+    let outcome = block_on(
+        Updater {
+            ota,
+            net: &mut origin,
+            clock: &Counted::default(),
+            target: Some("desk"),
+            channel: Some("stable"),
+            limits: Limits::DEFAULT,
+            jitter: &mut Jitter::new(1),
+            last: &mut LastPoll::default(),
+            buffers: &mut Buffers::new(),
+        }
+        .update("https://example.org/ota/stable/desk.json", |_| {}),
+    );
+    outcome.map_err(|error| match error {
+        UpdateError::Ota(error) => stop(error),
+        error => Stop::Violation(format!("the update failed: {error}")),
+    })
+}
+
+fn stop(error: OtaError<MemoryError>) -> Stop {
+    match error {
+        OtaError::Flash(MemoryError::PowerCut) => Stop::PowerCut,
+        error => Stop::Violation(format!("the client failed: {error}")),
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let image =
+            |version, len| with_secure_version(app_image(Chip::Esp32c3, "lamp", version, len), 1);
+        let new = image(NEW, NEW_LEN);
+        let hash =
+            Sha256::digest(&new).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+        let descriptor = format!(
+            r#"{{"version":"{NEW}","path":"https://example.org/new.bin","fmt":1,"project":"lamp",
+            "target":"desk","channel":"stable","chip":"esp32c3","size":{},"sha256":"{hash}"}}"#,
+            new.len()
+        );
+        let mut origin = Origin::default();
+        origin.loses_after = Some(LOST_AFTER);
+        origin.serve("/ota/stable/desk.json", descriptor.into());
+        origin.serve("/new.bin", new.clone());
+        Self {
+            origin,
+            new,
+            old: image(OLD, OLD_LEN),
+            older: app_image(Chip::Esp32c3, "lamp", "0.9.0", OLD_LEN / 2),
+        }
+    }
+
+    fn image(&self, version: &str) -> &[u8] {
+        match version {
+            NEW => &self.new,
+            OLD => &self.old,
+            _ => &self.older,
+        }
+    }
+
+    /// Returns the flash of a device before the update.
+    fn device(&self, scenario: Scenario) -> Memory {
+        let table = scenario.table();
+        let mut flash = Memory::new(table.flash_size());
+        flash.burn(0x8000, &table.to_bytes());
+        let record = |flash: &mut Memory, sector: u32, record: Record| {
+            flash.burn(Table::OTADATA + sector * SECTOR, &record.to_bytes());
+        };
+        let old = if scenario.before == Before::Second { 1 } else { 0 };
+        if scenario.before == Before::Factory {
+            flash.burn(table.offset(2), &self.old);
+        } else {
+            flash.burn(table.offset(old), &self.old);
+        }
+        let valid = |seq| Record::new(seq, State::Valid);
+        match scenario.before {
+            Before::Blank | Before::Factory => {}
+            Before::First => record(&mut flash, 0, valid(1)),
+            Before::Second => {
+                flash.burn(table.offset(0), &self.older);
+                record(&mut flash, 0, valid(1));
+                record(&mut flash, 1, valid(2));
+            }
+            Before::RolledBack => {
+                flash.burn(table.offset(1), &self.older);
+                let rejected =
+                    Record::new(2, State::Aborted).labelled(Label::new(Stage::Rejected, None));
+                record(&mut flash, 0, valid(3));
+                record(&mut flash, 1, rejected);
+            }
+            Before::FellBack => {
+                flash.burn(table.offset(1), &self.older[..2000]);
+                record(&mut flash, 0, valid(1));
+                record(&mut flash, 1, valid(2));
+            }
+        }
+        flash
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::PowerCut => f.write_str("the power was cut"),
+            Self::Violation(text) => f.write_str(text),
+        }
+    }
+}
