@@ -2,7 +2,8 @@
 
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, plan, release, serve, sim, site, virt,
+        build, check, ci, completions, doctor, edit, flash, plan, push, release, serve, sim, site,
+        virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -55,6 +56,7 @@ enum Command {
     Check(check::Args),
     Serve(serve::Args),
     Flash(flash::Args),
+    Push(push::Args),
     Sim(sim::Args),
     Virt(virt::Args),
     Completions(completions::Args),
@@ -94,6 +96,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),
+        Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
         Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),

@@ -8,6 +8,7 @@ pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod flash;
 pub(crate) mod plan;
+pub(crate) mod push;
 pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod sim;

@@ -38,6 +38,7 @@ pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod publish;
+pub mod push;
 pub mod receipt;
 pub mod release;
 pub mod serve;

@@ -31,19 +31,17 @@ mod refusal;
 mod view;
 
 pub use access::{MIN_TOKEN, Token, TokenTooShort};
-pub use device::{
-    ChannelError, Device, Info, MAX_CHANNELS, MAX_NAME, Name, Partition, Slot, SwitchError,
-    UpdateError, Updated, UploadError,
-};
+pub use device::{ChannelError, Device, MAX_CHANNELS, MAX_NAME, Name, UpdateError, Updated};
 pub use http::{HEAD, ReceiveError};
 
-use crate::clock::Clock;
+use crate::slots::InstallError;
 use access::{Takes, admit, check_host};
 use core::{cell::Cell, fmt, time::Duration};
 use embassy_sync::{blocking_mutex::raw::NoopRawMutex, signal::Signal};
 use embedded_io_async::{ErrorType, Read, Write};
-use http::{Answer, Body, HeadError, Method, Request, linger, send_continue};
+use http::{Answer, Body, HeadError, Length, Method, Request, linger, send_continue};
 use refusal::Refusal;
+use towline::{Clock, OtaError};
 use view::View;
 
 /// Time between the answer to a request that restarts the device and the
@@ -239,7 +237,7 @@ impl<D: Device, C: Clock> Server<D, C> {
         let reply = self.answer(socket, &request, early, answer).await;
         let reply = reply.unwrap_or_else(Reply::from);
         self.send(socket, answer, &reply).await;
-        if !matches!(reply, Reply::Page(_) | Reply::Json(_) | Reply::Done) {
+        if !matches!(request.length, Length::Missing | Length::Stated(0)) {
             // Some of the body may not have been read.
             linger(socket, &self.clock, answer).await;
         }
@@ -267,17 +265,19 @@ impl<D: Device, C: Clock> Server<D, C> {
         check_host(request, |host| self.device.answers_to(host))?;
         let change = match route(request.method, request.path)? {
             Route::Change(change) => change,
-            Route::Page => return Ok(Reply::Page(page::render(&self.device, answer))),
+            Route::Page => {
+                return Ok(Reply::Page(page::render(&self.device.slots().contents(), answer)));
+            }
             Route::CheckUpdate => return self.check(answer).await,
             Route::Info => {
-                return Ok(self.device.with_info(|info| json(answer, &View(info))));
+                return Ok(json(answer, &View(&*self.device.slots().contents())));
             }
             Route::Channels => return Ok(json(answer, &View(&*self.device.channels()))),
             Route::Channel => return Ok(json(answer, self.device.channel().as_str())),
             Route::Progress => return Ok(json(answer, &View(&self.progress.get()))),
         };
         let takes = match change {
-            Change::Upload => Takes::Image(self.device.slot_size()),
+            Change::Upload => Takes::Image(self.device.slots().spare_size()),
             Change::SetChannel => Takes::Json(MAX_JSON),
             _ => Takes::Nothing,
         };
@@ -296,17 +296,20 @@ impl<D: Device, C: Clock> Server<D, C> {
             Change::Upload => self.upload(job, body, answer, length).await,
             Change::SetChannel => self.set_channel(body, answer, length).await,
             Change::Update => self.update(job, answer).await,
-            Change::Accept => match self.device.accept().await {
+            Change::Accept => match self.device.slots().claim().await.accept() {
                 Ok(()) => Reply::Done,
-                Err(error) => switch_failed(answer, Refusal::NOTHING_TO_ACCEPT, error),
+                Err(error) => Reply::explained(answer, Refusal::UPGRADE_FAILED, error),
             },
-            Change::Rollback => match self.device.rollback().await {
-                Ok(()) => self.restarting(job),
-                Err(error) => switch_failed(answer, Refusal::NO_ROLLBACK, error),
+            Change::Rollback => match self.device.slots().claim().await.rollback() {
+                Ok(_) => self.restarting(job),
+                Err(error @ OtaError::NothingToGoBackTo) => {
+                    Reply::explained(answer, Refusal::NO_ROLLBACK, error)
+                }
+                Err(error) => Reply::explained(answer, Refusal::UPGRADE_FAILED, error),
             },
-            Change::FactoryReset => match self.device.factory_reset().await {
+            Change::FactoryReset => match self.device.slots().claim().await.factory_reset() {
                 Ok(()) => self.restarting(job),
-                Err(error) => switch_failed(answer, Refusal::NO_FACTORY, error),
+                Err(error) => Reply::explained(answer, Refusal::UPGRADE_FAILED, error),
             },
             Change::Restart => self.restarting(job),
         })
@@ -334,10 +337,10 @@ impl<D: Device, C: Clock> Server<D, C> {
     async fn check(&self, answer: &mut [u8; ANSWER]) -> Result<Reply, Refusal> {
         let _job = self.claim(Activity::Checking)?;
         Ok(match self.device.check().await {
-            Ok(available) => self.device.with_info(|info| {
-                let current = info.running_app().map_or("", |app| app.version.as_str());
-                json(answer, &view::Offer { available: &available, current })
-            }),
+            Ok(available) => {
+                let contents = self.device.slots().contents();
+                json(answer, &view::Offer { available: &available, current: contents.version() })
+            }
             Err(fault) => Reply::explained(answer, Refusal::NO_VERSION_INFO, fault),
         })
     }
@@ -364,17 +367,12 @@ impl<D: Device, C: Clock> Server<D, C> {
     ) -> Reply {
         job.report(0, size);
         let mut image = Counted { body, job: &job, size };
-        match self.device.upload(size, &mut image).await {
+        match self.device.slots().install(size, &mut image).await {
             Ok(()) => self.restarting(job),
-            Err(UploadError::Receive(error)) => {
+            Err(InstallError::Receive(error)) => {
                 Reply::explained(answer, Refusal::RECEIVE_FAILED, error)
             }
-            Err(UploadError::Invalid(fault)) => {
-                Reply::explained(answer, Refusal::INVALID_FIRMWARE, fault)
-            }
-            Err(UploadError::Failed(fault)) => {
-                Reply::explained(answer, Refusal::UPGRADE_FAILED, fault)
-            }
+            Err(InstallError::Ota(error)) => Reply::explained(answer, image_refusal(&error), error),
         }
     }
 
@@ -434,14 +432,20 @@ impl<D: Device, C: Clock> Server<D, C> {
     }
 }
 
-fn switch_failed<F: fmt::Display>(
-    answer: &mut [u8; ANSWER],
-    refusal: Refusal,
-    error: SwitchError<F>,
-) -> Reply {
+/// Returns whose fault it is that an image was not installed.
+fn image_refusal<E>(error: &OtaError<E>) -> Refusal {
     match error {
-        SwitchError::Nothing(fault) => Reply::explained(answer, refusal, fault),
-        SwitchError::Failed(fault) => Reply::explained(answer, Refusal::UPGRADE_FAILED, fault),
+        OtaError::Unconfirmed => Refusal::ON_TRIAL,
+        OtaError::TooLarge => Refusal::IMAGE_TOO_LARGE,
+        OtaError::Image(_)
+        | OtaError::Empty
+        | OtaError::OtherProject
+        | OtaError::OtherChip
+        | OtaError::OtherVersion
+        | OtaError::SecureVersion
+        | OtaError::Size
+        | OtaError::Digest => Refusal::INVALID_FIRMWARE,
+        _ => Refusal::UPGRADE_FAILED,
     }
 }
 

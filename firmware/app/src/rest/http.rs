@@ -5,9 +5,10 @@
 //! one is received no faster than flash takes it. That is why the general
 //! embedded servers, which take the body first, are not used here.
 
-use crate::clock::{Clock, within};
-use core::{fmt, time::Duration};
+use core::{fmt, future::Future, time::Duration};
+use embassy_futures::select::{Either, select};
 use embedded_io_async::{ErrorKind, ErrorType, Read, Write};
+use towline::Clock;
 
 /// Size in bytes of the buffer for the head of a request. Browsers send 0.5 to
 /// 1 KiB.
@@ -340,4 +341,77 @@ pub(crate) async fn send_continue<S: Write, C: Clock>(socket: &mut S, clock: &C)
 pub(crate) async fn linger<S: Read, C: Clock>(socket: &mut S, clock: &C, scratch: &mut [u8]) {
     let draining = async { while matches!(socket.read(scratch).await, Ok(count) if count > 0) {} };
     let _ = within(clock, LINGER_TIME, draining).await;
+}
+
+/// Runs `task` for at most `limit`; `None` if it was not done by then.
+async fn within<C: Clock, T>(
+    clock: &C,
+    limit: Duration,
+    task: impl Future<Output = T>,
+) -> Option<T> {
+    match select(task, clock.wait(limit)).await {
+        Either::First(output) => Some(output),
+        Either::Second(()) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::{format, vec::Vec};
+
+    const HEADERS: [&str; 12] = [
+        "Host: a\r\n",
+        "HOST: b\r\n",
+        "Content-Length: 5\r\n",
+        "content-length: 99999999999\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "Origin: null\r\n",
+        "Authorization: Bearer x\r\n",
+        "Content-Type: text/plain\r\n",
+        "Expect: 100-continue\r\n",
+        "Sec-Fetch-Site: none\r\n",
+        "X: \u{FC}\r\n",
+        "A:\r\n",
+    ];
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = Request::parse(&bytes);
+        }
+
+        #[test]
+        fn no_header_that_matters_is_taken_twice(
+            lines in proptest::collection::vec(proptest::sample::select(&HEADERS), 0..8),
+        ) {
+            let head = format!("POST /a?b HTTP/1.1\r\n{}\r\n", lines.concat());
+            let names = |name: &str| {
+                let is = |line: &&&str| line.to_ascii_lowercase().starts_with(name);
+                lines.iter().filter(is).count()
+            };
+            let lengths = names("content-length") + names("transfer-encoding");
+            let single = ["host", "origin", "authorization", "content-type", "sec-fetch-site"];
+            let sound = lengths <= 1 && single.iter().all(|name| names(name) <= 1);
+            match Request::parse(head.as_bytes()) {
+                Ok(Some((request, body))) => {
+                    prop_assert!(sound);
+                    prop_assert_eq!((request.path, body), ("/a", head.len()));
+                    prop_assert_eq!(request.host.is_some(), names("host") == 1);
+                    prop_assert_eq!(request.length != Length::Missing, lengths == 1);
+                    prop_assert_eq!(request.expects_continue, names("expect") > 0);
+                }
+                Ok(None) => prop_assert!(false, "the head is whole"),
+                Err(_) => prop_assert!(!sound),
+            }
+        }
+
+        #[test]
+        fn a_head_that_is_cut_is_not_whole(cut in 0_usize..40) {
+            let head = b"GET / HTTP/1.1\r\nHost: a\r\nOrigin: b\r\n\r\n";
+            let pieces: Vec<u8> = head[..cut.min(head.len() - 1)].to_vec();
+            prop_assert!(matches!(Request::parse(&pieces), Ok(None)));
+        }
+    }
 }

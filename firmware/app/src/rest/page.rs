@@ -5,7 +5,8 @@
 //! request. Its policy names the digests of its style and script: nothing else
 //! runs, and nothing is loaded from elsewhere.
 
-use super::{Device, Info, Text, view::state_name};
+use super::{Text, view::state_name};
+use crate::slots::Contents;
 use core::fmt::{self, Write};
 
 /// The page up to what is installed.
@@ -17,9 +18,9 @@ pub(super) const AFTER: &[u8] = include_bytes!("../../page/after.html");
 /// Header lines of the page.
 pub(super) const HEADERS: &str = concat!(
     "Content-Security-Policy: default-src 'none'; style-src 'sha256-",
-    "AFSjqYT1IIc/rIOhTh6CF091f27Br3j0lZ5Uj8WvPUY=",
+    "v50ZtbLgXdx5GBssgHvCD1hMrLAiSWl7OWAKkauznbI=",
     "'; script-src 'sha256-",
-    "9oxOoLKtL45inHEzYgoRkE/RiXxjVeVcN8ArC/Vq/MM=",
+    "lSV3xGFlGudsqVxPyq8dR/kkLibuw4Pn1Ud0ZN35miQ=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'\r\n",
     "Referrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n",
@@ -27,16 +28,14 @@ pub(super) const HEADERS: &str = concat!(
 
 /// Writes what is installed; returns the length. What does not fit is cut, at
 /// the end of a slot.
-pub(super) fn render(device: &impl Device, buffer: &mut [u8]) -> usize {
-    device.with_info(|info| {
-        let mut page = Text { buffer, len: 0 };
-        // A page that is too long ends early, and is still one.
-        let _ = write_info(&mut page, info);
-        page.len
-    })
+pub(super) fn render(contents: &Contents, buffer: &mut [u8]) -> usize {
+    let mut page = Text { buffer, len: 0 };
+    // A page that is too long ends early, and is still one.
+    let _ = write_contents(&mut page, contents);
+    page.len
 }
 
-fn write_info(page: &mut Text<'_>, info: &Info) -> fmt::Result {
+fn write_contents(page: &mut Text<'_>, info: &Contents) -> fmt::Result {
     if let Some(app) = info.running_app() {
         let project = Escaped(app.project_name.as_str());
         let version = Escaped(app.version.as_str());
@@ -47,16 +46,16 @@ fn write_info(page: &mut Text<'_>, info: &Info) -> fmt::Result {
     }
     piece(page, format_args!("<ul aria-label=\"Slots\">\n"))?;
     for slot in &info.slots {
-        let name = slot.partition;
+        let name = slot.slot;
         let runs = if name == info.running { ", runs" } else { "" };
-        let Some(app) = &slot.app else {
+        let Ok(app) = &slot.app else {
             piece(page, format_args!("<li><strong>{name}</strong>: <small>empty</small></li>\n"))?;
             continue;
         };
         piece(
             page,
             format_args!(
-                "<li><strong>{name}</strong>: {} {} <small>{}{runs}; built {} {}, {}</small></li>\n",
+                "<li><strong>{name}</strong>: {} {} <small>{}{runs}<br>{} {} {}</small></li>\n",
                 Escaped(app.project_name.as_str()),
                 Escaped(app.version.as_str()),
                 state_name(slot.state),

@@ -46,9 +46,8 @@ refusals! {
     SLOW_HEAD = 408 "Request Timeout" "The head of the request did not come within 5 seconds. Send it again.";
     BUSY = 409 "Conflict" "An upload or update is under way. Wait for its end; GET /api/v1/firmware/progress shows it.";
     RESTARTING = 409 "Conflict" "The device is about to restart. Try again in half a minute.";
-    NOTHING_TO_ACCEPT = 409 "Conflict" "Cannot Accept";
+    ON_TRIAL = 409 "Conflict" "Cannot Upgrade From Unconfirmed Firmware";
     NO_ROLLBACK = 409 "Conflict" "No Other Firmware To Roll Back To";
-    NO_FACTORY = 409 "Conflict" "Cannot Reset To Factory";
     NO_LENGTH = 411 "Length Required" "The length of the body has to be known. Send it as Content-Length, not in chunks.";
     BODY_TOO_LARGE = 413 "Content Too Large" "The body is larger than anything that is valid here.";
     IMAGE_TOO_LARGE = 413 "Content Too Large" "The image is larger than the slot that it would be written to. Upload a smaller one.";

@@ -1,11 +1,12 @@
 //! How things look as JSON.
 
-use super::{Activity, Info, Name, Partition, Progress, Slot};
+use super::{Activity, Name, Progress};
+use crate::slots::Contents;
 use serde::{
     Serialize, Serializer,
     ser::{SerializeSeq, SerializeStruct},
 };
-use towline::otadata::State;
+use towline::{Slot, SlotInfo, otadata::State};
 
 /// The JSON form of what it borrows.
 pub(super) struct View<'a, T: ?Sized>(pub(super) &'a T);
@@ -56,13 +57,13 @@ impl Serialize for View<'_, Progress> {
     }
 }
 
-impl Serialize for View<'_, Partition> {
+impl Serialize for View<'_, Slot> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self.0)
     }
 }
 
-impl Serialize for View<'_, [Slot]> {
+impl Serialize for View<'_, [SlotInfo]> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut slots = serializer.serialize_seq(Some(self.0.len()))?;
         self.0.iter().try_for_each(|slot| slots.serialize_element(&View(slot)))?;
@@ -70,13 +71,13 @@ impl Serialize for View<'_, [Slot]> {
     }
 }
 
-impl Serialize for View<'_, Slot> {
+impl Serialize for View<'_, SlotInfo> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Slot { partition, state, app } = self.0;
+        let SlotInfo { slot: partition, state, app, .. } = self.0;
         let mut slot = serializer.serialize_struct("Slot", 8)?;
         slot.serialize_field("partition", &View(partition))?;
         slot.serialize_field("state", state_name(*state))?;
-        if let Some(app) = app {
+        if let Ok(app) = app {
             slot.serialize_field("project", app.project_name.as_str())?;
             slot.serialize_field("version", app.version.as_str())?;
             slot.serialize_field("date", app.date.as_str())?;
@@ -88,9 +89,9 @@ impl Serialize for View<'_, Slot> {
     }
 }
 
-impl Serialize for View<'_, Info> {
+impl Serialize for View<'_, Contents> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Info { running, next_boot, slots } = self.0;
+        let Contents { running, next_boot, slots } = self.0;
         let mut info = serializer.serialize_struct("Info", 3)?;
         info.serialize_field("running", &View(running))?;
         info.serialize_field("next_boot", &View(next_boot))?;
