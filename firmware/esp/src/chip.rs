@@ -15,7 +15,7 @@ use esp_hal::rtc_cntl::{Rtc, RwdtStage};
 use esp_hal::timer::timg::TimerGroup;
 use esp_storage::FlashStorage;
 use log::error;
-use towline::Region;
+use towline::{Region, Reset};
 
 /// Heap in bytes that the bootloader leaves behind once it is done.
 const HEAP_RECLAIMED: usize = 64 * 1024;
@@ -152,6 +152,15 @@ impl Watchdog {
     /// Starts the time limit anew.
     pub(crate) fn feed(&mut self) {
         self.0.rwdt.feed();
+    }
+}
+
+/// Returns why the chip started.
+pub(crate) fn reset_cause() -> Reset {
+    use esp_hal::rtc_cntl::SocResetReason::{ChipPowerOn, SysBrownOut};
+    match esp_hal::system::reset_reason() {
+        Some(ChipPowerOn | SysBrownOut) => Reset::Power,
+        _ => Reset::Other,
     }
 }
 

@@ -86,7 +86,7 @@ fn main() -> ! {
         Ok(ota) => ota,
         Err(error) => halt(error),
     };
-    let guard = ota.guard();
+    let guard = ota.guard(chip::reset_cause());
 
     let app = ota.app();
     info!("{} {} on {}", app.project_name, app.version, esp_hal::chip!());

@@ -135,7 +135,7 @@ impl Client {
     }
 
     async fn random(&self) -> u32 {
-        self.inner.lock().await.jitter.next()
+        self.inner.lock().await.jitter.draw()
     }
 }
 
