@@ -2,9 +2,9 @@
 
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, plan, push, release, serve, sim, site,
+        build, check, ci, completions, doctor, edit, flash, plan, push, release, serve, sim, site,
     },
-    ui::{Hinted, Ui},
+    ui::{self, Hinted, Ui},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -54,6 +54,7 @@ enum Command {
     Yank(edit::Yank),
     Check(check::Args),
     Serve(serve::Args),
+    Flash(flash::Args),
     Push(push::Args),
     Sim(sim::Args),
     Completions(completions::Args),
@@ -63,13 +64,15 @@ enum Command {
 /// Parses the command line and runs it. Exit code 0 means done, 1 failed,
 /// 2 wrong usage.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
+    let code = run(Cli::parse()).unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::FAILURE
+    });
+    if let Some(error) = ui::unprinted() {
+        report(&anyhow::Error::new(error).context("the result could not be printed"));
+        return ExitCode::FAILURE;
     }
+    code
 }
 
 /// Runs a command.
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Yank(args) => edit::yank(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
+        Command::Flash(args) => flash::run(&global, &args),
         Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
@@ -106,9 +110,10 @@ fn report(error: &anyhow::Error) {
             shown.push(text);
         }
     }
-    eprintln!("error: {}", shown.join("\n  because: "));
+    let ui = Ui::new(false);
+    ui.say(format_args!("error: {}", shown.join("\n  because: ")));
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
-        eprintln!("hint: {}", hinted.hint());
+        ui.say(format_args!("hint: {}", hinted.hint()));
     }
 }
 

@@ -77,20 +77,23 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
     findings
 }
 
-/// Looks at what the tests need beside that.
-pub fn for_tests(root: &Path) -> Vec<Finding> {
-    let mut findings = vec![
-        version_of("python3", &["--version"], "python3-venv"),
-        version_of("node", &["--version"], "nodejs"),
-        version_of("npm", &["--version"], "npm"),
-    ];
-    findings.push(match chromium() {
+/// Looks at what the tests need beside that: independent implementations.
+pub fn for_oracles(root: &Path) -> Vec<Finding> {
+    vec![version_of("python3", &["--version"], "python3-venv"), oracles(root)]
+}
+
+/// Looks at what the tests of the page need.
+pub fn for_page(root: &Path) -> Vec<Finding> {
+    let chromium = match chromium() {
         Some(path) => Finding::ok("chromium", path.display().to_string()),
         None => apt("chromium", "a browser for the tests of the page", "chromium"),
-    });
-    findings.push(oracles(root));
-    findings.push(page_packages(root));
-    findings
+    };
+    vec![
+        version_of("node", &["--version"], "nodejs"),
+        version_of("npm", &["--version"], "npm"),
+        chromium,
+        page_packages(root),
+    ]
 }
 
 /// Returns the browser that the tests of the page use.

@@ -21,9 +21,14 @@ fn both_workspaces_have_the_same_edition_rust_version_and_lints() {
 
 #[test]
 fn every_package_takes_dependencies_and_lints_from_its_workspace() {
-    for package in
-        ["xtask", "firmware/descriptor", "firmware/update", "firmware/sim", "firmware/esp"]
-    {
+    for package in [
+        "xtask",
+        "firmware/descriptor",
+        "firmware/update",
+        "firmware/rom",
+        "firmware/sim",
+        "firmware/esp",
+    ] {
         let manifest = manifest(&format!("{package}/Cargo.toml"));
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{package}");
         for (name, dependency) in manifest["dependencies"].as_table().unwrap() {
