@@ -325,7 +325,7 @@ impl Device {
                 let response = sender.send_request(request).await?;
                 let (head, body) = response.into_parts();
                 let body = Limited::new(body, MAX_ANSWER).collect().await;
-                Ok((head.status, body.map(|body| body.to_bytes())))
+                Ok((head.status, body.map(http_body_util::Collected::to_bytes)))
             };
             let mut answer = pin!(answer);
             match embassy_futures::select::select(&mut answer, connection).await {
