@@ -17,23 +17,19 @@ use std::{
 
 /// The organisations whose root certificates are built in, where browsers trust
 /// them: those that static hosts and content networks get their certificates
-/// from. All 118 roots of browsers would be 54 KB of flash, these are 18 KB.
+/// from. All 118 roots of browsers would be 54 KB of flash, these are 15 KB.
 const HOSTS_ISSUERS: &[&str] = &[
     "Amazon",
-    "COMODO CA Limited",
     "Certainly",
     "DigiCert Inc",
     "DigiCert, Inc.",
     "GlobalSign",
     "GlobalSign nv-sa",
-    "GoDaddy.com, Inc.",
     "Google Trust Services LLC",
-    "IdenTrust",
     "Internet Security Research Group",
     "Microsoft Corporation",
     "SSL Corporation",
     "Sectigo Limited",
-    "Starfield Technologies, Inc.",
     "The USERTRUST Network",
 ];
 

@@ -77,6 +77,7 @@ fn main() -> ! {
     esp_println::logger::init_logger(LevelFilter::Info);
     let mut chip = Chip::start();
     chip.watchdog.arm(config::TRIAL + MARGIN);
+    info!("{} {} on {}", env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"), esp_hal::chip!());
     let running = chip.running_offset();
     let nvs = chip.nvs();
     static FLASH: StaticCell<RefCell<FlashStorage<'static>>> = StaticCell::new();
@@ -88,8 +89,6 @@ fn main() -> ! {
     };
     let guard = ota.guard(chip::reset_cause());
 
-    let app = ota.app();
-    info!("{} {} on {}", app.project_name, app.version, esp_hal::chip!());
     match &guard {
         Ok(guard) => info!("boot: {guard}"),
         Err(error) => error!("boot: {error}; carrying on as on trial"),
@@ -133,7 +132,10 @@ fn start(spawner: Spawner, wifi: esp_hal::peripherals::WIFI<'static>, shared: &'
         .with_static_rx_buf_num(6)
         .with_dynamic_rx_buf_num(16)
         .with_dynamic_tx_buf_num(16);
-    let controller = WifiController::new(wifi, config).expect("the radio starts");
+    let controller = match WifiController::new(wifi, config) {
+        Ok(controller) => controller,
+        Err(error) => panic!("the radio does not start: {error}"),
+    };
     let mut dhcp = DhcpConfig::default();
     dhcp.hostname = shared.hostname.as_str().try_into().ok();
     let random = Rng::new();

@@ -23,7 +23,8 @@ use embassy_time::{Duration, Timer, with_timeout};
 use esp_radio::wifi::scan::ScanConfig;
 use esp_radio::wifi::sta::StationConfig;
 use esp_radio::wifi::{
-    AuthenticationMethod, AuthenticationMethodConfig, Config, ConnectionError, WifiController,
+    AuthenticationMethod, AuthenticationMethodConfig, Config, ConnectionError, DisconnectReason,
+    WifiController,
 };
 use log::{info, warn};
 use towline_app::improv::{MAX_NETWORKS, Network};
@@ -92,6 +93,20 @@ impl Station {
 
     fn set(&self, state: State) {
         self.state.lock(|cell| cell.set(state));
+    }
+}
+
+/// Returns what a person can do about a network that was not joined.
+fn explained(reason: DisconnectReason) -> &'static str {
+    match reason {
+        DisconnectReason::NoAccessPointFound => "it is not in reach; check its name",
+        DisconnectReason::AuthenticationExpired
+        | DisconnectReason::AuthenticationFailed
+        | DisconnectReason::FourWayHandshakeTimeout
+        | DisconnectReason::HandshakeTimeout
+        | DisconnectReason::MicFailure => "it does not take the password",
+        DisconnectReason::AssociationTooMany => "it has no room for another device",
+        _ => "it refused; check name and password",
     }
 }
 
@@ -196,9 +211,10 @@ impl Driver {
                 return Some(address);
             }
             Ok(Err(ConnectionError::Failed(info))) => {
-                warn!("wifi: not joined: {:?}; check name and password", info.reason);
+                warn!("wifi: not joined: {}", explained(info.reason));
             }
-            Ok(Err(error)) => warn!("wifi: not joined: {error:?}"),
+            Ok(Err(ConnectionError::WifiError(error))) => warn!("wifi: not joined: {error}"),
+            Ok(Err(_)) => warn!("wifi: not joined"),
             Err(_) => {
                 warn!("wifi: not joined: no answer or no address in {} s", JOIN.as_secs());
                 let _ = with_timeout(LEAVE, self.controller.disconnect_async()).await;
@@ -256,7 +272,7 @@ impl Driver {
                     }
                 }
             }
-            Ok(Err(error)) => warn!("wifi: scan failed: {error:?}"),
+            Ok(Err(error)) => warn!("wifi: scan failed: {error}"),
             Err(_) => warn!("wifi: scan failed: no answer"),
         }
         info!("wifi: {} networks found", found.len());
