@@ -364,7 +364,7 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
     Ok(())
 }
 
-/// Numbers that look random (SplitMix64).
+/// Numbers that look random (`SplitMix64`).
 struct Random(u64);
 
 impl Random {
