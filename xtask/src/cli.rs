@@ -1,8 +1,11 @@
 //! The command line.
 
 use crate::{
-    commands::{build, check, ci, completions, doctor, edit, plan, release, serve, sim, site, virt},
-    ui::{Hinted, Ui},
+    commands::{
+        build, check, ci, completions, doctor, edit, flash, plan, push, release, serve, sim, site,
+        virt,
+    },
+    ui::{self, Hinted, Ui},
 };
 use clap::{Args, Parser, Subcommand};
 use std::{path::PathBuf, process::ExitCode};
@@ -52,6 +55,8 @@ enum Command {
     Yank(edit::Yank),
     Check(check::Args),
     Serve(serve::Args),
+    Flash(flash::Args),
+    Push(push::Args),
     Sim(sim::Args),
     Virt(virt::Args),
     Completions(completions::Args),
@@ -61,13 +66,15 @@ enum Command {
 /// Parses the command line and runs it. Exit code 0 means done, 1 failed,
 /// 2 wrong usage.
 pub fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(code) => code,
-        Err(error) => {
-            report(&error);
-            ExitCode::FAILURE
-        }
+    let code = run(Cli::parse()).unwrap_or_else(|error| {
+        report(&error);
+        ExitCode::FAILURE
+    });
+    if let Some(error) = ui::unprinted() {
+        report(&anyhow::Error::new(error).context("the result could not be printed"));
+        return ExitCode::FAILURE;
     }
+    code
 }
 
 /// Runs a command.
@@ -88,6 +95,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Yank(args) => edit::yank(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
+        Command::Flash(args) => flash::run(&global, &args),
+        Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
         Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
@@ -104,9 +113,10 @@ fn report(error: &anyhow::Error) {
             shown.push(text);
         }
     }
-    eprintln!("error: {}", shown.join("\n  because: "));
+    let ui = Ui::new(false);
+    ui.say(format_args!("error: {}", shown.join("\n  because: ")));
     if let Some(hinted) = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()) {
-        eprintln!("hint: {}", hinted.hint());
+        ui.say(format_args!("hint: {}", hinted.hint()));
     }
 }
 

@@ -13,6 +13,17 @@
 //! [`channel::Channels::serves`], [`site::render`]); commands act at the edge.
 //! The binary is thin: a project's own xtask can call [`cli::run`].
 
+/// Prints a result. std's macro of this name panics when the reader of a pipe
+/// has gone; see [`ui::print`].
+macro_rules! print {
+    ($($text:tt)*) => { $crate::ui::print(format_args!($($text)*), "") };
+}
+
+/// Prints a line of a result; see [`ui::print`].
+macro_rules! println {
+    ($($text:tt)*) => { $crate::ui::print(format_args!($($text)*), "\n") };
+}
+
 pub mod build;
 pub mod channel;
 pub mod check;
@@ -20,12 +31,14 @@ pub mod cli;
 mod commands;
 pub mod config;
 pub mod disk;
+pub mod flash;
 pub mod image;
 pub mod name;
 pub mod placement;
 pub mod plan;
 pub mod project;
 pub mod publish;
+pub mod push;
 pub mod receipt;
 pub mod release;
 pub mod serve;

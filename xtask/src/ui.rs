@@ -1,19 +1,33 @@
 //! What a person sees: progress on stderr, hints with errors.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use std::{fmt, io::IsTerminal, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    io::{self, IsTerminal, Write},
+    sync::OnceLock,
+    time::Duration,
+};
 
 /// An error that says what to do next.
 #[derive(Debug)]
 pub struct Hinted {
     message: String,
     hint: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
 }
 
 impl Hinted {
     /// Makes an error with its hint.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self { message: message.into(), hint: hint.into(), source: None }
+    }
+
+    /// Adds what it comes from.
+    #[must_use]
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
     }
 
     /// Returns what to do next.
@@ -28,7 +42,40 @@ impl fmt::Display for Hinted {
     }
 }
 
-impl std::error::Error for Hinted {}
+impl Error for Hinted {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// Why results could not be printed, the first time.
+static UNPRINTED: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints a part of a result to stdout.
+///
+/// A reader that has gone, as in `cargo xtask plan | head -1`, has what it
+/// wanted: the command goes on, and its exit code says what it did. Any other
+/// fault, such as a full disk, is kept for [`unprinted`].
+pub fn print(text: fmt::Arguments<'_>, end: &str) {
+    let mut stdout = io::stdout().lock();
+    let printed = stdout.write_fmt(text).and_then(|()| stdout.write_all(end.as_bytes()));
+    keep(printed);
+}
+
+/// Returns why a result could not be printed, if it could not.
+pub fn unprinted() -> Option<&'static io::Error> {
+    keep(io::stdout().flush());
+    UNPRINTED.get()
+}
+
+fn keep(printed: io::Result<()>) {
+    if let Err(error) = printed
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        // The first fault is the one to tell.
+        let _ = UNPRINTED.set(error);
+    }
+}
 
 /// Reports the steps of a command on stderr.
 #[derive(Clone, Copy, Debug)]
@@ -45,14 +92,15 @@ impl Ui {
     /// Says what was done or is being done.
     pub fn say(&self, line: impl fmt::Display) {
         if !self.quiet {
-            eprintln!("{line}");
+            // Nobody reads it: not worth an error.
+            let _ = writeln!(io::stderr(), "{line}");
         }
     }
 
     /// Starts a spinner for work of unknown length. It is shown on a terminal
     /// only.
     pub fn spinner(&self, message: impl Into<String>) -> ProgressBar {
-        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+        let bar = if self.quiet || !io::stderr().is_terminal() {
             ProgressBar::hidden()
         } else {
             ProgressBar::new_spinner()
@@ -65,7 +113,7 @@ impl Ui {
 
     /// Starts a bar for `len` bytes. It is shown on a terminal only.
     pub fn bytes(&self, len: u64) -> ProgressBar {
-        self.bar(len, "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
+        self.bar(len, "{prefix} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta} left")
     }
 
     /// Starts a bar for `len` steps of something. It is shown on a terminal
@@ -77,7 +125,7 @@ impl Ui {
     }
 
     fn bar(&self, len: u64, template: &str) -> ProgressBar {
-        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+        let bar = if self.quiet || !io::stderr().is_terminal() {
             ProgressBar::hidden()
         } else {
             ProgressBar::new(len)

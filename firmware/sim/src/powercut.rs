@@ -149,6 +149,9 @@ impl Scenario {
 }
 
 /// Tries all scenarios. `progress` is told how many of them are done.
+///
+/// # Panics
+/// If `progress` does.
 pub fn run(scope: Scope, progress: impl Fn(usize, usize) + Sync) -> Summary {
     let world = World::new();
     let scenarios = Scenario::all();

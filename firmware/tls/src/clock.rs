@@ -3,7 +3,7 @@
 use crate::built::EARLIEST;
 use core::sync::atomic::{AtomicU32, Ordering};
 use embassy_time::Instant;
-use mbedtls_rs::sys::{
+use mbedtls_rs_sys::{
     hook::{
         backend::embassy::timer::EmbassyTimer,
         timer::hook_timer,

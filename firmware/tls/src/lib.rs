@@ -9,8 +9,8 @@
 //! TLS 1.2 and 1.3 over any stack that implements the traits of
 //! `embedded-nal-async`, IPv4. A connection exists only if
 //!
-//! - the chain leads to an authority that is trusted: those of browsers (feature
-//!   `public-roots`), those in the PEM file that the environment variable
+//! - the chain leads to an authority that is trusted: those that static
+//!   hosts use (feature `public-roots`), those in the PEM file that the environment variable
 //!   `TOWLINE_CA` names at build time, and those given to
 //!   [`Connector::trusting`];
 //! - the certificate is for the host that was asked for;
@@ -22,17 +22,17 @@
 //!
 //! # What it costs
 //!
-//! Of each root certificate only name and key are kept, in flash: 118
-//! authorities are 56 KB, and no memory. Only the one that a certificate names is
-//! ever parsed. Measured by `cargo xtask virt figures` on RV32IMAC: an app grows
-//! by 234 KB of flash with TLS and roots; a connection takes 30 KB of heap at
-//! its peak, and 4.6 KB more stack than plain TCP. Records of full size (16 KiB)
-//! are received, for hosts send them.
+//! Of each root certificate only name and key are kept, in flash, and no memory;
+//! only the one that a certificate names is ever parsed. `build.rs` lists whose
+//! roots these are, and what they take. Measured by `cargo xtask virt figures`
+//! on RV32IMAC: a connection takes 30 KB of heap at its peak, and 4.6 KB more
+//! stack than plain TCP. Records of full size (16 KiB) are received, for hosts
+//! send them.
 //!
 //! # What the build needs
 //!
-//! mbedtls is built from source, because the library that `mbedtls-rs` ships
-//! does not look at dates: clang, cmake, ninja and libclang (on Debian
+//! mbedtls is built from source, because the library that `mbedtls-rs-sys`
+//! ships does not look at dates: clang, cmake, ninja and libclang (on Debian
 //! `apt-get install clang cmake ninja-build libclang-dev`). A program needs a
 //! heap and, outside of ESP chips, the C functions that `tinyrlibc` has.
 //!
@@ -48,6 +48,7 @@ extern crate alloc;
 mod anchor;
 pub mod clock;
 mod error;
+mod random;
 mod session;
 mod verify;
 
@@ -65,7 +66,6 @@ use core::{
 };
 use embedded_io_async::{Error, ErrorType, Read, Write};
 use embedded_nal_async::{AddrType, Dns, TcpConnect};
-use mbedtls_rs::Tls;
 use rand_core::CryptoRng;
 use session::Session;
 use towline::transport::Connect;
@@ -75,8 +75,9 @@ use verify::Verifier;
 const MAX_HOST: usize = 253;
 
 /// mbedtls, with a source of random numbers. There is one.
+#[derive(Debug)]
 pub struct Engine {
-    _tls: Tls<'static>,
+    _only: (),
 }
 
 /// There is an engine already.
@@ -89,9 +90,10 @@ impl Engine {
     ///
     /// # Errors
     /// [`AlreadyStarted`].
-    pub fn start(random: &'static mut (dyn CryptoRng + Send)) -> Result<Self, AlreadyStarted> {
+    pub fn start(generator: &'static mut (dyn CryptoRng + Send)) -> Result<Self, AlreadyStarted> {
+        random::install(generator)?;
         clock::install();
-        Tls::new(random).map(|_tls| Self { _tls }).map_err(|_| AlreadyStarted)
+        Ok(Self { _only: () })
     }
 }
 

@@ -20,7 +20,7 @@ use core::{
     slice,
 };
 use embedded_io_async::{Error, ErrorType, Read, Write};
-use mbedtls_rs::sys::{
+use mbedtls_rs_sys::{
     MBEDTLS_ERR_SSL_CONN_EOF, MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS,
     MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET,
     MBEDTLS_ERR_SSL_WANT_READ, MBEDTLS_ERR_SSL_WANT_WRITE, MBEDTLS_SSL_IS_CLIENT,

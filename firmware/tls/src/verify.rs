@@ -14,7 +14,7 @@ use core::{
     mem::MaybeUninit,
     ptr, slice,
 };
-use mbedtls_rs::sys::{
+use mbedtls_rs_sys::{
     MBEDTLS_MD_MAX_SIZE, MBEDTLS_X509_BADCERT_EXPIRED, MBEDTLS_X509_BADCERT_FUTURE,
     MBEDTLS_X509_BADCERT_NOT_TRUSTED, mbedtls_md, mbedtls_md_get_size, mbedtls_md_info_from_type,
     mbedtls_pk_can_do, mbedtls_pk_context, mbedtls_pk_free, mbedtls_pk_init,

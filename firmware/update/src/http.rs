@@ -436,7 +436,7 @@ mod tests {
         }
 
         async fn wait(&self, _: Duration) {
-            core::future::pending().await
+            core::future::pending::<()>().await;
         }
     }
 

@@ -54,7 +54,7 @@ impl Jitter {
     }
 
     /// Returns the next number.
-    pub fn next(&mut self) -> u32 {
+    pub fn draw(&mut self) -> u32 {
         self.0 = self.0.wrapping_add(0x9E37_79B9);
         let mut z = self.0;
         z = (z ^ (z >> 16)).wrapping_mul(0x21F0_AAAD);
@@ -88,7 +88,7 @@ mod tests {
     #[test]
     fn devices_with_different_seeds_do_not_come_in_step() {
         let mut times: std::vec::Vec<_> =
-            (0..1000).map(|seed| backoff(5, Jitter::new(seed).next())).collect();
+            (0..1000).map(|seed| backoff(5, Jitter::new(seed).draw())).collect();
         times.sort();
         let quarters = [times[250], times[500], times[750]].map(|time| time.as_secs());
         assert!((290..310).contains(&quarters[0]), "{quarters:?}");

@@ -72,7 +72,10 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
     ) -> Result<Self, OtaError<F::Error>> {
         const {
             assert!(CHUNK.is_multiple_of(F::WRITE_SIZE) && CHUNK.is_multiple_of(F::READ_SIZE));
-            assert!(F::ERASE_SIZE.is_multiple_of(CHUNK) && STEP as usize % F::ERASE_SIZE == 0);
+            assert!(
+                F::ERASE_SIZE.is_multiple_of(CHUNK)
+                    && (STEP as usize).is_multiple_of(F::ERASE_SIZE)
+            );
         }
         if expected.size.is_some_and(|size| size > ota.spare_size()) {
             return Err(OtaError::TooLarge);

@@ -182,7 +182,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
             if !is_passing || failures >= self.limits.attempts {
                 return Err(error);
             }
-            let pause = schedule::backoff(failures, self.jitter.next());
+            let pause = schedule::backoff(failures, self.jitter.draw());
             if pace.rest(pause).await.is_err() {
                 return Err(error);
             }

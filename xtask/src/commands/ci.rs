@@ -4,7 +4,7 @@ use super::doctor;
 use crate::{
     cli::Global,
     project::{Places, Project},
-    tools,
+    tools::{self, Finding},
     ui::{Ui, table},
 };
 use anyhow::{Result, bail};
@@ -34,6 +34,34 @@ struct Step {
     command: Vec<String>,
     dir: PathBuf,
     env: Vec<(&'static str, PathBuf)>,
+    needs: &'static [Tools],
+}
+
+/// What a step needs beside Rust.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tools {
+    /// What building the firmware needs.
+    Firmware,
+    /// The Python environment with independent implementations and linters.
+    Oracles,
+    /// Node, the packages of the page, a browser.
+    Page,
+}
+
+impl Tools {
+    fn look(self, project: &Project, root: &Path) -> Vec<Finding> {
+        match self {
+            Self::Firmware => tools::for_release(&project.config),
+            Self::Oracles => tools::for_oracles(root),
+            Self::Page => tools::for_page(root),
+        }
+    }
+}
+
+impl Step {
+    fn needing(self, needs: &'static [Tools]) -> Self {
+        Self { needs, ..self }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
@@ -55,7 +83,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
 
-    let look = || [tools::for_release(&project.config), tools::for_tests(&root)].concat();
+    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page];
+    let needed =
+        needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
+    let look = || -> Vec<Finding> {
+        needed.iter().flatten().flat_map(|tools| tools.look(&project, &root)).collect()
+    };
     doctor::fix(&look(), ui)?;
     let missing: Vec<_> = look().into_iter().filter(|finding| !finding.ok).collect();
     if !missing.is_empty() {
@@ -104,6 +137,7 @@ fn steps(root: &Path) -> Vec<Step> {
         command: command.split(' ').map(str::to_owned).collect(),
         dir: dir.to_owned(),
         env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
+        needs: &[],
     };
     let chromium = tools::chromium().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
@@ -123,8 +157,10 @@ fn steps(root: &Path) -> Vec<Step> {
             root,
             &[],
         ),
-        step("clippy-esp32c3", &clippy("esp32c3", "riscv32imc-unknown-none-elf"), &esp, &[]),
-        step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[]),
+        step("clippy-esp32c3", &clippy("esp32c3", "riscv32imc-unknown-none-elf"), &esp, &[])
+            .needing(&[Tools::Firmware]),
+        step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[])
+            .needing(&[Tools::Firmware]),
         step(
             "release",
             &format!(
@@ -134,17 +170,27 @@ fn steps(root: &Path) -> Vec<Step> {
             ),
             root,
             &[],
-        ),
+        )
+        .needing(&[Tools::Firmware]),
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
-        step("test", "cargo test --locked --workspace --all-features", root, &[]),
+        step("test", "cargo test --locked --workspace --all-features", root, &[])
+            .needing(&[Tools::Firmware, Tools::Oracles]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step("page", "npm test", &site, &[("SITE_DIR", &published), ("CHROMIUM", &chromium)]),
-        step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[]),
+        step(
+            "page",
+            "npm test",
+            &site,
+            &[("SITE_DIR", &published), ("STORE_DIR", &store), ("CHROMIUM", &chromium)],
+        )
+        .needing(&[Tools::Page]),
+        step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
+            .needing(&[Tools::Oracles]),
         step(
             "zizmor",
             &format!("{} --offline {}", oracle("zizmor"), workflows.display()),
             root,
             &[],
-        ),
+        )
+        .needing(&[Tools::Oracles]),
     ]
 }

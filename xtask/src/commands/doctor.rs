@@ -33,7 +33,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let look = || {
         let mut findings = tools::for_release(&project.config);
         if args.ci {
-            findings.extend(tools::for_tests(&project.config.root));
+            findings.extend(tools::for_oracles(&project.config.root));
+            findings.extend(tools::for_page(&project.config.root));
         }
         findings
     };

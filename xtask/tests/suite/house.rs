@@ -25,6 +25,8 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
         "xtask",
         "firmware/descriptor",
         "firmware/update",
+        "firmware/app",
+        "firmware/rom",
         "firmware/sim",
         "firmware/esp",
         "firmware/tls",

@@ -3,8 +3,12 @@
 
 mod device;
 mod firmware;
+#[cfg(target_os = "linux")]
+mod flash;
 mod house;
 mod oracles;
+mod output;
+mod push;
 mod release;
 mod site;
 mod support;

@@ -26,7 +26,7 @@ use std::{
     env, fs,
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
     thread,
 };
 use towline_descriptor::Chip;
@@ -37,14 +37,14 @@ use xtask::{
 };
 
 /// The Python environment with the oracles.
-struct Oracles {
+pub(crate) struct Oracles {
     python: PathBuf,
     scripts: PathBuf,
 }
 
 impl Oracles {
     /// Finds the environment; `None` where it is missing and may be.
-    fn find() -> Option<Self> {
+    pub(crate) fn find() -> Option<Self> {
         let environment = tools::oracles_dir(repository());
         let scripts = repository().join("xtask/tests/oracles");
         let wanted = fs::read(scripts.join("requirements.txt")).unwrap();
@@ -66,6 +66,14 @@ impl Oracles {
         let mut command = Command::new(&self.python);
         command.args(["-I", "-B", "-X", "utf8"]).arg(file);
         command
+    }
+
+    /// Runs esptool.
+    #[cfg(target_os = "linux")]
+    pub(crate) fn esptool(&self, arguments: Vec<&str>) -> Output {
+        let mut command = Command::new(&self.python);
+        command.args(["-I", "-B", "-X", "utf8", "-m", "esptool"]).args(arguments);
+        command.output().unwrap()
     }
 
     /// Asks a script and returns its answer.

@@ -1,0 +1,325 @@
+//! The board: chip, flash, reset lines and boot button.
+
+use crate::{
+    flash::Flash,
+    loader::{Loader, Parts, Then},
+    silicon::Silicon,
+};
+use std::{fmt, time::Duration};
+use towline_descriptor::Chip;
+
+/// A resistor charges a capacitor: EN reaches the chip's threshold this long
+/// after the reset is released, and the strapping pin is sampled then.
+const EN_RISE: Duration = Duration::from_millis(25);
+
+const BOOTLOADER_MAGIC: u8 = 0xE9;
+
+/// What a board is made of.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The chip.
+    pub chip: Chip,
+    /// Size of the flash in bytes, a power of two.
+    pub flash_size: u32,
+    /// MAC address in eFuse.
+    pub mac: [u8; 6],
+    /// How DTR and RTS reach the chip.
+    pub wiring: Wiring,
+    /// Secure download mode is burned: most commands are gone.
+    pub secure_download: bool,
+    /// Secure boot is burned.
+    pub secure_boot: bool,
+    /// Flash encryption is burned.
+    pub flash_encryption: bool,
+    /// What goes wrong.
+    pub faults: Faults,
+}
+
+impl Options {
+    /// Returns a sound board with 4 MiB of flash.
+    pub fn new(chip: Chip) -> Self {
+        Self {
+            chip,
+            flash_size: 4 << 20,
+            mac: [0x7C, 0xDF, 0xA1, 0x00, 0x12, 0x34],
+            wiring: Wiring::Bridge,
+            secure_download: false,
+            secure_boot: false,
+            flash_encryption: false,
+            faults: Faults::default(),
+        }
+    }
+}
+
+/// How DTR and RTS reach the chip.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// A USB bridge and two transistors: one line alone pulls EN or GPIO0
+    /// low, both together none.
+    Bridge,
+    /// The chip's own USB peripheral: DTR alone sets the flag that the next
+    /// reset enters download mode, RTS alone resets.
+    UsbSerialJtag,
+}
+
+/// What goes wrong on a board.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Faults {
+    /// A bit of this block of flash data, counted from 1, is lost.
+    pub corrupt_block: Option<u32>,
+    /// The cable is pulled after so many bytes from the host.
+    pub unplugged_after: Option<u64>,
+    /// Sectors with this offset cannot be erased.
+    pub erase_fails_at: Option<u32>,
+}
+
+/// The control lines of a serial port, as the host asserts them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// Data terminal ready.
+    pub dtr: bool,
+    /// Request to send.
+    pub rts: bool,
+}
+
+/// What a chip does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It is held in reset, or EN is still rising.
+    Reset,
+    /// The ROM loader waits for commands.
+    Rom,
+    /// The stub that was uploaded waits for commands.
+    Stub,
+    /// It runs what is in flash.
+    Firmware,
+}
+
+/// The chip is none of those that are modelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownSilicon(pub Chip);
+
+impl fmt::Display for UnknownSilicon {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the registers of {} are not known here", self.0)
+    }
+}
+
+impl std::error::Error for UnknownSilicon {}
+
+enum Chipside {
+    Reset { en_high_for: Duration },
+    Loader(Box<Loader>),
+    Firmware,
+}
+
+/// A board on a cable.
+pub struct Board {
+    options: Options,
+    silicon: Silicon,
+    flash: Flash,
+    chip: Chipside,
+    lines: Lines,
+    host_baud: Option<u32>,
+    /// The boot button is held.
+    held: bool,
+    /// The chip's own USB peripheral was told to enter download mode.
+    flagged: bool,
+    /// The strapping pin as it was at the last reset.
+    strapped: bool,
+    received: u64,
+    out: Vec<u8>,
+}
+
+impl Board {
+    /// Makes a board that has just been powered; it starts as time goes by.
+    ///
+    /// # Errors
+    /// If the chip is not modelled.
+    pub fn new(options: Options) -> Result<Self, UnknownSilicon> {
+        let silicon = Silicon::of(options.chip).ok_or(UnknownSilicon(options.chip))?;
+        Ok(Self {
+            flash: Flash::erased(options.flash_size),
+            silicon,
+            options,
+            chip: Chipside::Reset { en_high_for: Duration::ZERO },
+            lines: Lines::default(),
+            host_baud: None,
+            held: false,
+            flagged: false,
+            strapped: false,
+            received: 0,
+            out: Vec::new(),
+        })
+    }
+
+    /// Resets the board by hand with the boot button held: it waits for a
+    /// download then, whatever the lines can do.
+    #[must_use]
+    pub fn in_download_mode(mut self) -> Self {
+        self.held = true;
+        self.reset();
+        self.advance(EN_RISE);
+        self.held = false;
+        self
+    }
+
+    /// Holds or releases the boot button.
+    pub fn hold_boot(&mut self, held: bool) {
+        self.held = held;
+    }
+
+    /// Presses the reset button for a moment.
+    pub fn reset(&mut self) {
+        self.chip = Chipside::Reset { en_high_for: Duration::ZERO };
+    }
+
+    /// Plugs the cable in again, and changes what goes wrong from now on.
+    pub fn mend(&mut self, faults: Faults) {
+        self.options.faults = faults;
+        self.received = 0;
+    }
+
+    /// Returns what the board is made of.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// Returns what the chip does.
+    pub fn state(&self) -> State {
+        match &self.chip {
+            Chipside::Reset { .. } => State::Reset,
+            Chipside::Loader(loader) if loader.is_stub() => State::Stub,
+            Chipside::Loader(_) => State::Rom,
+            Chipside::Firmware => State::Firmware,
+        }
+    }
+
+    /// Returns the flash.
+    pub fn flash(&self) -> &Flash {
+        &self.flash
+    }
+
+    /// Returns the flash, to put something into it.
+    pub fn flash_mut(&mut self) -> &mut Flash {
+        &mut self.flash
+    }
+
+    /// Returns whether the cable is pulled.
+    pub fn is_unplugged(&self) -> bool {
+        self.options.faults.unplugged_after.is_some_and(|count| self.received >= count)
+    }
+
+    /// Sets the baud rate that the host uses. While none is set, every rate is
+    /// understood.
+    pub fn set_host_baud(&mut self, baud: u32) {
+        self.host_baud = Some(baud);
+    }
+
+    /// Sets the control lines.
+    pub fn set_lines(&mut self, lines: Lines) {
+        self.lines = lines;
+        if self.options.wiring == Wiring::UsbSerialJtag && !lines.rts {
+            self.flagged = lines.dtr || (self.flagged && self.state() == State::Reset);
+        }
+        if self.is_held_in_reset() {
+            self.reset();
+        }
+    }
+
+    /// Lets time go by.
+    pub fn advance(&mut self, time: Duration) {
+        if self.is_held_in_reset() {
+            return;
+        }
+        if let Chipside::Reset { en_high_for } = &mut self.chip {
+            *en_high_for += time;
+            if *en_high_for >= EN_RISE {
+                self.strapped = self.held || self.is_boot_line_low();
+                self.flagged = false;
+                self.boot();
+            }
+        }
+    }
+
+    /// Takes bytes from the host.
+    pub fn receive(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            if self.is_unplugged() {
+                return;
+            }
+            self.received += 1;
+            let Chipside::Loader(loader) = &mut self.chip else { continue };
+            if self.host_baud.is_some_and(|host| !loader.hears(host)) {
+                continue;
+            }
+            let parts = Parts {
+                silicon: &self.silicon,
+                options: &self.options,
+                flash: &mut self.flash,
+                out: &mut self.out,
+            };
+            match loader.receive(*byte, self.host_baud, parts) {
+                Then::Stay => {}
+                Then::Run => self.start_firmware(),
+                // Software cannot change what was strapped.
+                Then::Reset => self.boot(),
+            }
+        }
+    }
+
+    /// Returns the bytes for the host since the last call.
+    pub fn take_output(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    fn is_held_in_reset(&self) -> bool {
+        self.lines.rts && !self.lines.dtr
+    }
+
+    fn is_boot_line_low(&self) -> bool {
+        match self.options.wiring {
+            Wiring::Bridge => self.lines.dtr && !self.lines.rts,
+            Wiring::UsbSerialJtag => self.flagged,
+        }
+    }
+
+    /// Starts the ROM, which says on its serial line what it does.
+    fn boot(&mut self) {
+        let chip = self.options.chip;
+        let mode = if self.strapped { "0x4 (DOWNLOAD)" } else { "0xc (SPI_FAST_FLASH_BOOT)" };
+        self.print(&format!("ESP-ROM:{chip}\r\nrst:0x1 (POWERON),boot:{mode}\r\n"));
+        if self.strapped {
+            self.print("waiting for download\r\n");
+            self.chip = Chipside::Loader(Box::new(Loader::new()));
+        } else {
+            self.start_firmware();
+        }
+    }
+
+    fn start_firmware(&mut self) {
+        self.chip = Chipside::Firmware;
+        let header = self.flash.read(self.options.chip.bootloader_offset(), 4);
+        match header {
+            Ok([BOOTLOADER_MAGIC, ..]) => self.print("entry\r\n"),
+            header => {
+                let word = header.ok().and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+                let word = u32::from_le_bytes(word);
+                self.print(&format!("invalid header: {word:#010x}\r\n"));
+            }
+        }
+    }
+
+    fn print(&mut self, text: &str) {
+        self.out.extend(text.as_bytes());
+    }
+}
+
+impl fmt::Debug for Board {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board")
+            .field("options", &self.options)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
