@@ -105,7 +105,9 @@ impl Machine {
             }
             result => result.map_err(fault)?,
         };
-        let console = child.stdout.take().expect("it is piped");
+        let Some(console) = child.stdout.take() else {
+            return Err(fault(io::ErrorKind::BrokenPipe.into()));
+        };
         let (sender, lines) = channel();
         thread::spawn(move || {
             for text in BufReader::new(console).split(b'\n').map_while(Result::ok) {

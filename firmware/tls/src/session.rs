@@ -21,16 +21,17 @@ use core::{
 };
 use embedded_io_async::{Error, ErrorType, Read, Write};
 use mbedtls_rs_sys::{
-    MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS, MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY,
-    MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET, MBEDTLS_ERR_SSL_WANT_READ,
-    MBEDTLS_ERR_SSL_WANT_WRITE, MBEDTLS_SSL_IS_CLIENT, MBEDTLS_SSL_PRESET_DEFAULT,
-    MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_VERIFY_REQUIRED, mbedtls_ssl_conf_authmode,
-    mbedtls_ssl_conf_ca_chain, mbedtls_ssl_conf_rng, mbedtls_ssl_conf_verify, mbedtls_ssl_config,
-    mbedtls_ssl_config_defaults, mbedtls_ssl_config_free, mbedtls_ssl_config_init,
-    mbedtls_ssl_context, mbedtls_ssl_free, mbedtls_ssl_get_verify_result, mbedtls_ssl_handshake,
-    mbedtls_ssl_init, mbedtls_ssl_protocol_version_MBEDTLS_SSL_VERSION_TLS1_2, mbedtls_ssl_read,
-    mbedtls_ssl_set_bio, mbedtls_ssl_set_hostname, mbedtls_ssl_setup, mbedtls_ssl_write,
-    mbedtls_x509_crt, mbedtls_x509_crt_init, psa_crypto_init, psa_generate_random,
+    MBEDTLS_ERR_SSL_CONN_EOF, MBEDTLS_ERR_SSL_CRYPTO_IN_PROGRESS,
+    MBEDTLS_ERR_SSL_PEER_CLOSE_NOTIFY, MBEDTLS_ERR_SSL_RECEIVED_NEW_SESSION_TICKET,
+    MBEDTLS_ERR_SSL_WANT_READ, MBEDTLS_ERR_SSL_WANT_WRITE, MBEDTLS_SSL_IS_CLIENT,
+    MBEDTLS_SSL_PRESET_DEFAULT, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_VERIFY_REQUIRED,
+    mbedtls_ssl_conf_authmode, mbedtls_ssl_conf_ca_chain, mbedtls_ssl_conf_rng,
+    mbedtls_ssl_conf_verify, mbedtls_ssl_config, mbedtls_ssl_config_defaults,
+    mbedtls_ssl_config_free, mbedtls_ssl_config_init, mbedtls_ssl_context, mbedtls_ssl_free,
+    mbedtls_ssl_get_verify_result, mbedtls_ssl_handshake, mbedtls_ssl_init,
+    mbedtls_ssl_protocol_version_MBEDTLS_SSL_VERSION_TLS1_2, mbedtls_ssl_read, mbedtls_ssl_set_bio,
+    mbedtls_ssl_set_hostname, mbedtls_ssl_setup, mbedtls_ssl_write, mbedtls_x509_crt,
+    mbedtls_x509_crt_init, psa_crypto_init, psa_generate_random,
 };
 
 /// Bytes that are moved between mbedtls and the stream at a time.
@@ -231,8 +232,15 @@ impl<S: Read + Write> Read for Session<'_, S> {
         if buffer.is_empty() {
             return Ok(0);
         }
-        // SAFETY: the buffer is valid for writes of its length.
-        self.drive(|ssl| unsafe { mbedtls_ssl_read(ssl, buffer.as_mut_ptr(), buffer.len()) }).await
+        self.drive(|ssl| {
+            // SAFETY: the buffer is valid for writes of its length.
+            match unsafe { mbedtls_ssl_read(ssl, buffer.as_mut_ptr(), buffer.len()) } {
+                // The stream ended, and the peer never said that it is done.
+                0 => MBEDTLS_ERR_SSL_CONN_EOF,
+                code => code,
+            }
+        })
+        .await
     }
 }
 
