@@ -14,7 +14,7 @@ const RUNNING: u32 = 0x10000;
 
 fuzz_target!(|data: &[u8]| {
     let mut input = Input::new(data);
-    let len = usize::from(input.byte()) * 64;
+    let below = usize::from(input.byte()) * 8;
     let table = input.rest();
     let table = &table[..table.len().min(SECTOR as usize)];
 
@@ -30,6 +30,7 @@ fuzz_target!(|data: &[u8]| {
     for (index, a) in regions.iter().enumerate() {
         let (start, end) = (u64::from(a.offset), u64::from(a.offset) + u64::from(a.size));
         assert!(end <= FLASH as u64, "{a:?} ends outside the flash");
+        assert!(start >= u64::from(PARTITION_TABLE_OFFSET + SECTOR), "{a:?} is over the table");
         for b in &regions[..index] {
             let (other, behind) = (u64::from(b.offset), u64::from(b.offset) + u64::from(b.size));
             assert!(end <= other || behind <= start, "{a:?} and {b:?} overlap");
@@ -38,9 +39,10 @@ fuzz_target!(|data: &[u8]| {
 
     flash.burn(RUNNING, &image("1.0.0", 1000));
     let before = flash.clone();
-    let new = image("1.1.0", len);
     let Ok(mut ota) = Ota::open(&mut flash, RUNNING) else { return };
     let spare = layout.region(ota.spare()).expect("there is a spare slot");
+    // An image that fills the slot, or nearly.
+    let new = image("1.1.0", (spare.size as usize).saturating_sub(below));
     let expected = Expected { size: Some(new.len() as u32), ..Expected::default() };
     if let Ok(mut writer) = ota.begin(expected)
         && writer.write(&new).is_ok()
