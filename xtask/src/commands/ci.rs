@@ -176,8 +176,13 @@ fn steps(root: &Path) -> Vec<Step> {
         step("test", "cargo test --locked --workspace --all-features", root, &[])
             .needing(&[Tools::Firmware, Tools::Oracles]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step("page", "npm test", &site, &[("SITE_DIR", &published), ("CHROMIUM", &chromium)])
-            .needing(&[Tools::Page]),
+        step(
+            "page",
+            "npm test",
+            &site,
+            &[("SITE_DIR", &published), ("STORE_DIR", &store), ("CHROMIUM", &chromium)],
+        )
+        .needing(&[Tools::Page]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
             .needing(&[Tools::Oracles]),
         step(

@@ -29,10 +29,13 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
         "xtask",
         "firmware/descriptor",
         "firmware/update",
+        "firmware/app",
         "firmware/rom",
         "firmware/sim",
         "firmware/esp",
         "firmware/fuzz",
+        "firmware/tls",
+        "firmware/virt",
     ] {
         let manifest = manifest(&format!("{package}/Cargo.toml"));
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{package}");
