@@ -100,6 +100,11 @@ pub fn for_page(root: &Path) -> Vec<Finding> {
     ]
 }
 
+/// Looks at what the fuzz targets need.
+pub fn for_fuzz() -> Vec<Finding> {
+    vec![version_of("c++", &["--version"], "g++")]
+}
+
 /// Returns the browser that the tests of the page use.
 pub fn chromium() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {

@@ -46,6 +46,8 @@ enum Tools {
     Oracles,
     /// Node, the packages of the page, a browser.
     Page,
+    /// The compiler of the fuzzing engine, which is C++.
+    Fuzz,
 }
 
 impl Tools {
@@ -54,6 +56,7 @@ impl Tools {
             Self::Firmware => tools::for_release(&project.config),
             Self::Oracles => tools::for_oracles(root),
             Self::Page => tools::for_page(root),
+            Self::Fuzz => tools::for_fuzz(),
         }
     }
 }
@@ -83,7 +86,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
 
-    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page];
+    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz];
     let needed =
         needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
     let look = || -> Vec<Finding> {
@@ -129,6 +132,7 @@ fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
 
 fn steps(root: &Path) -> Vec<Step> {
     let esp = root.join("firmware/esp");
+    let fuzz = root.join("firmware/fuzz");
     let site = root.join("site");
     let oracles = tools::oracles_dir(root).join("bin");
     let workflows = root.join(".github/workflows");
@@ -175,6 +179,8 @@ fn steps(root: &Path) -> Vec<Step> {
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
         step("test", "cargo test --locked --workspace --all-features", root, &[])
             .needing(&[Tools::Firmware, Tools::Oracles]),
+        step("format-fuzz", "cargo fmt --check", &fuzz, &[]),
+        step("fuzz", "./smoke", &fuzz, &[]).needing(&[Tools::Fuzz]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
         step(
             "page",
