@@ -11,3 +11,4 @@ mod output;
 mod release;
 mod site;
 mod support;
+mod wire;

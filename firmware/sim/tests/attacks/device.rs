@@ -7,7 +7,7 @@ use towline::{
     Buffers, Clock, Connect, Guard, LastPoll, Limits, Ota, Outcome, Reason, Reset, UpdateError,
     Updater,
     descriptor::Chip,
-    otadata::{Record, SECTOR, State},
+    otadata::{Record, State},
     schedule::Jitter,
 };
 use towline_sim::{
@@ -168,6 +168,11 @@ impl Device {
         panic!("the device is reset again and again");
     }
 
+    /// Returns the slot that runs, as it was when it was booted.
+    pub(crate) fn image(&self) -> &[u8] {
+        &self.image
+    }
+
     pub(crate) fn ota(&mut self) -> Ota<&mut Memory> {
         Ota::open(&mut self.flash, self.running).expect("what runs finds itself")
     }
@@ -280,10 +285,5 @@ impl Device {
             let info = ota.info().expect("the flash works");
             assert_eq!((info.next_boot, info.on_trial), (info.running, false), "{kind:?}");
         }
-    }
-
-    /// Burns a record of otadata.
-    pub(crate) fn burn_record(flash: &mut Memory, sector: u32, bytes: &[u8]) {
-        flash.burn(Table::OTADATA + sector * SECTOR, bytes);
     }
 }

@@ -6,7 +6,6 @@ use crate::{
 };
 use rustls::CertificateError;
 use std::{
-    error::Error,
     io::{self, ErrorKind, Write},
     sync::mpsc::{self, Sender},
     time::Duration,
@@ -297,25 +296,15 @@ fn distrusts(
     net: impl Fn(&Host) -> towline_sim::Net,
 ) -> CertificateError {
     let error = http(device.refuses_at_once(&mut net(host)));
-    let HttpError::Transport(error) = error else { panic!("not of the connection: {error}") };
     assert!(host.log().is_empty(), "a host that is not trusted was asked");
-    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
-    while let Some(error) = cause {
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or(error.downcast_ref());
-        if let Some(rustls::Error::InvalidCertificate(fault)) = tls {
-            return fault.clone();
-        }
-        cause = error.source();
+    let cause = match &error {
+        HttpError::Transport(NetError::Io(error)) => error.get_ref(),
+        _ => None,
+    };
+    match cause.and_then(|cause| cause.downcast_ref()) {
+        Some(rustls::Error::InvalidCertificate(fault)) => fault.clone(),
+        _ => panic!("not of a certificate: {error:?}"),
     }
-    // `io::Error` is transparent: it may be the error itself.
-    if let NetError::Io(error) = &error
-        && let Some(inner) = error.get_ref()
-        && let Some(rustls::Error::InvalidCertificate(fault)) = inner.downcast_ref()
-    {
-        return fault.clone();
-    }
-    panic!("not of a certificate: {error:?}");
 }
 
 #[test]
