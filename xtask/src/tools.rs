@@ -105,6 +105,11 @@ pub fn for_fuzz() -> Vec<Finding> {
     vec![version_of("c++", &["--version"], "g++")]
 }
 
+/// Looks at what the emulated machine needs.
+pub fn for_machine() -> Vec<Finding> {
+    vec![version_of(crate::virt::QEMU, &["--version"], "qemu-system-misc")]
+}
+
 /// Returns the browser that the tests of the page use.
 pub fn chromium() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("CHROMIUM") {

@@ -10,7 +10,7 @@ use towline::transport::Connect;
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     files: BTreeMap<String, File>,
-    /// Bytes of bodies that it sent, since it was made.
+    /// Bytes of bodies that were fetched from it, since it was made.
     pub sent: usize,
     /// After how many bytes of a body it loses each connection.
     pub loses_after: Option<usize>,
@@ -29,6 +29,8 @@ pub struct OriginConnection<'o> {
     request: Vec<u8>,
     answer: Vec<u8>,
     at: usize,
+    /// Where the body starts in the answer.
+    body: usize,
 }
 
 impl Connect for Origin {
@@ -36,7 +38,8 @@ impl Connect for Origin {
     type Error = Infallible;
 
     async fn connect(&mut self, _: &str, _: u16) -> Result<OriginConnection<'_>, Infallible> {
-        Ok(OriginConnection { origin: self, request: Vec::new(), answer: Vec::new(), at: 0 })
+        let (request, answer) = (Vec::new(), Vec::new());
+        Ok(OriginConnection { origin: self, request, answer, at: 0, body: 0 })
     }
 }
 
@@ -48,7 +51,12 @@ impl Write for OriginConnection<'_> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         self.request.extend(bytes);
         if self.request.ends_with(b"\r\n\r\n") {
-            self.answer = self.origin.answer(&String::from_utf8_lossy(&self.request));
+            let mut answer = self.origin.answer(&String::from_utf8_lossy(&self.request));
+            self.body = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(0) + 4;
+            if let Some(most) = self.origin.loses_after {
+                answer.truncate(self.body + most);
+            }
+            self.answer = answer;
         }
         Ok(bytes.len())
     }
@@ -63,7 +71,9 @@ impl Read for OriginConnection<'_> {
         let left = &self.answer[self.at..];
         let count = left.len().min(buffer.len());
         buffer[..count].copy_from_slice(&left[..count]);
+        let before = self.at.max(self.body);
         self.at += count;
+        self.origin.sent += self.at.saturating_sub(before);
         Ok(count)
     }
 }
@@ -76,7 +86,8 @@ impl Origin {
         self.files.insert(path.to_owned(), file);
     }
 
-    fn answer(&mut self, request: &str) -> Vec<u8> {
+    /// Returns the whole answer to a request, whose head this is.
+    pub fn answer(&self, request: &str) -> Vec<u8> {
         let path = request.split(' ').nth(1).unwrap_or_default();
         let header = |name: &str| {
             request.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
@@ -102,9 +113,7 @@ impl Origin {
         let mut answer =
             format!("HTTP/1.1 {status}ETag: {etag}\r\nContent-Length: {}\r\n\r\n", body.len())
                 .into_bytes();
-        let sent = body.len().min(self.loses_after.unwrap_or(usize::MAX));
-        self.sent += sent;
-        answer.extend(&body[..sent]);
+        answer.extend(body);
         answer
     }
 }

@@ -136,7 +136,9 @@ pub enum Stage {
 /// | "towl" | stage | previous | interruptions | 0xFF | the same | 0xFF |
 /// ```
 ///
-/// It says everything twice, so that it outlives the loss of any one word.
+/// It says everything twice, so that it outlives the loss of any one word. The
+/// letters for the stages differ in two bits at least: bit rot makes none of
+/// them another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Label([u8; LABEL_LEN]);
 
@@ -150,7 +152,7 @@ impl Label {
             Stage::Activated => b'n',
             Stage::Guarded => b'g',
             Stage::Accepted => b'a',
-            Stage::Interrupted => b'i',
+            Stage::Interrupted => b't',
             Stage::Rejected => b'r',
         };
         let previous = match previous {
@@ -202,7 +204,7 @@ impl Label {
                 b'n' => Stage::Activated,
                 b'g' => Stage::Guarded,
                 b'a' => Stage::Accepted,
-                b'i' => Stage::Interrupted,
+                b't' => Stage::Interrupted,
                 b'r' => Stage::Rejected,
                 _ => return None,
             };
@@ -521,6 +523,25 @@ mod tests {
     fn used_up_sequence_numbers_are_an_error() {
         assert_eq!(data(valid(u32::MAX - 1), BLANK).select(0, 2, State::New), None);
         assert_eq!(data(valid(5), valid(u32::MAX - 1)).select(1, 2, State::New), None);
+    }
+
+    #[test]
+    fn a_flipped_bit_makes_no_stage_another_one() {
+        let stages = [
+            Stage::Activated,
+            Stage::Guarded,
+            Stage::Accepted,
+            Stage::Interrupted,
+            Stage::Rejected,
+        ];
+        for stage in stages {
+            let label = Label::new(stage, None);
+            for bit in 0..LABEL_LEN * 8 {
+                let mut rotten = label;
+                rotten.0[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(rotten.stage(), Some(stage), "bit {bit}");
+            }
+        }
     }
 
     fn any_record() -> impl Strategy<Value = Record> {

@@ -48,6 +48,8 @@ enum Tools {
     Page,
     /// The compiler of the fuzzing engine, which is C++.
     Fuzz,
+    /// The emulated machine.
+    Machine,
 }
 
 impl Tools {
@@ -57,6 +59,7 @@ impl Tools {
             Self::Oracles => tools::for_oracles(root),
             Self::Page => tools::for_page(root),
             Self::Fuzz => tools::for_fuzz(),
+            Self::Machine => tools::for_machine(),
         }
     }
 }
@@ -86,7 +89,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
 
-    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz];
+    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz, Tools::Machine];
     let needed =
         needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
     let look = || -> Vec<Finding> {
@@ -165,6 +168,7 @@ fn steps(root: &Path) -> Vec<Step> {
             .needing(&[Tools::Firmware]),
         step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[])
             .needing(&[Tools::Firmware]),
+        step("clippy-virt", CLIPPY_VIRT, &esp, &[]).needing(&[Tools::Firmware]),
         step(
             "release",
             &format!(
@@ -179,6 +183,14 @@ fn steps(root: &Path) -> Vec<Step> {
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
         step("test", "cargo test --locked --workspace --all-features", root, &[])
             .needing(&[Tools::Firmware, Tools::Oracles]),
+        step("virt-update", &format!("{xtask} virt update"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-trust", &format!("{xtask} virt trust"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-powercut", &format!("{xtask} virt powercut --cuts 20 --seed 7"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-figures", &format!("{xtask} virt figures"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
         step("format-fuzz", "cargo fmt --check", &fuzz, &[]),
         step("fuzz", "./smoke", &fuzz, &[]).needing(&[Tools::Fuzz]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),

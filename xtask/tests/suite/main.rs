@@ -12,3 +12,4 @@ mod push;
 mod release;
 mod site;
 mod support;
+mod wire;
