@@ -27,6 +27,8 @@ extern crate std;
 
 pub mod clock;
 pub mod decide;
+pub mod error;
+pub mod guard;
 pub mod http;
 pub mod image;
 mod journal;
@@ -41,9 +43,11 @@ pub mod update;
 
 pub use clock::Clock;
 pub use decide::{Decision, Reason, Running, decide};
+pub use error::OtaError;
+pub use guard::{Guard, Reset};
 pub use journal::Validator;
 pub use layout::{Layout, Region, Slot};
-pub use ota::{Guard, Info, OpenError, Ota, OtaError, Reset, SlotInfo};
+pub use ota::{Info, OpenError, Ota, SlotInfo};
 pub use otadata::OtaData;
 pub use pace::{Limits, Pace};
 pub use slot::{Expected, SlotWriter, Verified};

@@ -13,10 +13,11 @@
 //! makes one. It holds the flash until then: nobody can write in between.
 
 use crate::{
+    error::OtaError,
     image::{HEAD_LEN, Head, ImageCheck, ImageError},
     journal::{Download, Journal, STEP, Validator},
     layout::{Region, Slot},
-    ota::{Ota, OtaError, read_head},
+    ota::{Ota, read_head},
 };
 use core::fmt::{self, Debug};
 use embedded_storage::nor_flash::NorFlash;

@@ -134,6 +134,7 @@ fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
 }
 
 fn steps(root: &Path) -> Vec<Step> {
+    let firmware = root.join("firmware");
     let esp = root.join("firmware/esp");
     let fuzz = root.join("firmware/fuzz");
     let site = root.join("site");
@@ -157,7 +158,7 @@ fn steps(root: &Path) -> Vec<Step> {
     };
     vec![
         step("format", "cargo fmt --all --check", root, &[]),
-        step("format-firmware", "cargo fmt --check", &esp, &[]),
+        step("format-firmware", "cargo fmt --all --check", &firmware, &[]),
         step(
             "clippy",
             "cargo clippy --locked --workspace --all-targets --all-features -- -Dwarnings",
@@ -168,7 +169,15 @@ fn steps(root: &Path) -> Vec<Step> {
             .needing(&[Tools::Firmware]),
         step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[])
             .needing(&[Tools::Firmware]),
-        step("clippy-virt", CLIPPY_VIRT, &esp, &[]).needing(&[Tools::Firmware]),
+        step(
+            "clippy-virt",
+            "cargo clippy --locked --release -p towline-tls -p towline-virt \
+             --features towline-virt/boot,towline-virt/plain \
+             --target riscv32imac-unknown-none-elf -- -Dwarnings",
+            &firmware,
+            &[],
+        )
+        .needing(&[Tools::Firmware]),
         step(
             "release",
             &format!(
