@@ -1,7 +1,11 @@
 //! Building the firmware of targets.
 
 pub use crate::config::Build;
-use crate::{config::Target, name::TargetName, toolchain};
+use crate::{
+    config::{Config, Target},
+    name::{ChannelName, TargetName},
+    toolchain,
+};
 use anyhow::{Context, Result, bail};
 use std::{
     io::{BufRead, BufReader, Read},
@@ -127,17 +131,29 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
     }
 }
 
+/// Returns the variables that a build is given: what firmware has to know to
+/// follow its channels.
+pub fn environment(config: &Config, name: &TargetName) -> [(&'static str, String); 3] {
+    let channels: Vec<_> = config.channels.keys().map(ChannelName::as_str).collect();
+    [
+        ("TOWLINE_BASE_URL", config.base_url.clone()),
+        ("TOWLINE_TARGET", name.to_string()),
+        ("TOWLINE_CHANNELS", channels.join(",")),
+    ]
+}
+
 /// Builds a target and returns the ELF file or app image. `line` is given each
 /// line that the build writes.
 ///
 /// # Errors
 /// If the command cannot be run, fails, or leaves nothing.
 pub fn run(
+    config: &Config,
     name: &TargetName,
-    target: &Target,
     source_date: i64,
     line: &(dyn Fn(&str) + Sync),
 ) -> Result<PathBuf> {
+    let target = &config.targets[name];
     let build = match (&target.build, command(name, target)) {
         (Build::Prebuilt(file), _) => return Ok(file.clone()),
         (_, build) => build.context("only a prebuilt target has no command")?,
@@ -147,6 +163,7 @@ pub fn run(
         .args(&build.command[1..])
         .current_dir(&build.dir)
         .env("SOURCE_DATE_EPOCH", source_date.to_string())
+        .envs(environment(config, name))
         // Of the cargo that runs us, not of the one we run.
         .env_remove("CARGO")
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -281,6 +298,20 @@ fn repository_of(dir: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn firmware_is_told_where_its_channels_are() {
+        let text = "project = \"lamp\"\nbase-url = \"https://example.org/fw\"\n\
+                    [channels.beta]\n[channels.stable]\n[targets.esp32c3]\nbuild.cargo = \"fw\"\n";
+        let config = Config::parse(Path::new("towline.toml"), text).unwrap();
+        let (name, _) = config.targets.first().unwrap();
+        let expected = [
+            ("TOWLINE_BASE_URL", "https://example.org/fw/".to_owned()),
+            ("TOWLINE_TARGET", "esp32c3".to_owned()),
+            ("TOWLINE_CHANNELS", "beta,stable".to_owned()),
+        ];
+        assert_eq!(environment(&config, name), expected);
+    }
 
     #[test]
     fn flags_are_added_to_those_that_the_project_uses() {

@@ -2,7 +2,8 @@
 
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, plan, release, serve, sim, site,
+        build, check, ci, completions, doctor, edit, flash, plan, push, release, serve, sim, site,
+        virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -55,7 +56,9 @@ enum Command {
     Check(check::Args),
     Serve(serve::Args),
     Flash(flash::Args),
+    Push(push::Args),
     Sim(sim::Args),
+    Virt(virt::Args),
     Completions(completions::Args),
     Ci(ci::Args),
 }
@@ -93,7 +96,9 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),
+        Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
+        Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Ci(args) => ci::run(&global, &args),
     }

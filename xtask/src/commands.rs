@@ -8,10 +8,12 @@ pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod flash;
 pub(crate) mod plan;
+pub(crate) mod push;
 pub(crate) mod release;
 pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod site;
+pub(crate) mod virt;
 
 use crate::{config::Config, name::TargetName, ui::Hinted};
 use anyhow::Result;

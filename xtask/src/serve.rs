@@ -17,7 +17,10 @@ use hyper_util::rt::TokioIo;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
-use rustls::{ServerConfig, pki_types::PrivatePkcs8KeyDer};
+use rustls::{
+    ServerConfig,
+    pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+};
 use std::{
     convert::Infallible,
     io,
@@ -80,15 +83,25 @@ impl Identity {
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate()?)?;
         let key = KeyPair::generate()?;
         let certificate = CertificateParams::new(names)?.signed_by(&key, &authority)?;
+        Self::with_chain(vec![certificate.der().clone()], &key, authority.pem())
+    }
+
+    /// Makes an identity of a chain of certificates, the host's first, the key
+    /// of the host, and the authority that clients are to trust.
+    ///
+    /// # Errors
+    /// If the key is not that of the first certificate.
+    pub fn with_chain(
+        chain: Vec<CertificateDer<'static>>,
+        key: &KeyPair,
+        authority: String,
+    ) -> Result<Self, ServeError> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
-            .with_single_cert(
-                vec![certificate.der().clone()],
-                PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
-            )?;
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), authority: authority.pem() })
+            .with_single_cert(chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())?;
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), authority })
     }
 }
 

@@ -48,6 +48,10 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
                 {
                     triples.push(triple);
                     findings.push(rust_target(triple, &config.root));
+                    let known = |new: &Finding| findings.iter().any(|old| old.what == new.what);
+                    let c_code: Vec<_> =
+                        for_c_code(dir).into_iter().filter(|new| !known(new)).collect();
+                    findings.extend(c_code);
                 }
             }
             Build::Command { command, dir, .. } => {
@@ -94,6 +98,16 @@ pub fn for_page(root: &Path) -> Vec<Finding> {
         chromium,
         page_packages(root),
     ]
+}
+
+/// Looks at what the fuzz targets need.
+pub fn for_fuzz() -> Vec<Finding> {
+    vec![version_of("c++", &["--version"], "g++")]
+}
+
+/// Looks at what the emulated machine needs.
+pub fn for_machine() -> Vec<Finding> {
+    vec![version_of(crate::virt::QEMU, &["--version"], "qemu-system-misc")]
 }
 
 /// Returns the browser that the tests of the page use.
@@ -149,6 +163,44 @@ fn rust_target(triple: &str, root: &Path) -> Finding {
     let command = toolchain::install_command(triple);
     let command: Vec<_> = command.iter().map(String::as_str).collect();
     Finding::missing(what, "not installed", &command)
+}
+
+/// Looks at what C code needs that is built along with the firmware in `dir`,
+/// such as that of mbedtls: its lock file tells.
+fn for_c_code(dir: &Path) -> Vec<Finding> {
+    let lock = dir.ancestors().map(|dir| dir.join("Cargo.lock")).find(|lock| lock.is_file());
+    let lock = lock.and_then(|lock| std::fs::read_to_string(lock).ok()).unwrap_or_default();
+    let has = |package: &str| lock.contains(&format!("name = \"{package}\"\n"));
+    let mut findings = Vec::new();
+    if has("cmake") {
+        findings.push(version_of("clang", &["--version"], "clang"));
+        findings.push(version_of("cmake", &["--version"], "cmake"));
+        findings.push(version_of("ninja", &["--version"], "ninja-build"));
+    }
+    if has("bindgen") {
+        findings.push(match libclang() {
+            Some(path) => Finding::ok("libclang", path.display().to_string()),
+            None => apt("libclang", "bindings to C code need it", "libclang-dev"),
+        });
+    }
+    findings
+}
+
+/// Returns a library of clang, where `bindgen` looks for it.
+fn libclang() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("LIBCLANG_PATH") {
+        return Some(path.into());
+    }
+    let entries = |dir: &Path| {
+        let entries = dir.read_dir().into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut folders = entries(Path::new("/usr/lib"));
+    folders.extend(folders.clone().into_iter().map(|dir| dir.join("lib")));
+    folders.iter().flat_map(|dir| entries(dir)).find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("libclang") && !name.starts_with("libclang-cpp") && name.contains(".so")
+    })
 }
 
 fn exists(what: String, path: &Path) -> Finding {

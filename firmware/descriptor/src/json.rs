@@ -209,7 +209,7 @@ fn scan_number(text: &[u8], at: usize) -> Result<usize, JsonError> {
 }
 
 /// Returns the index after the closing quote of the string that starts at
-/// `at`. Escapes are checked when they are decoded.
+/// `at`, whose escapes are sound.
 fn scan_string(text: &[u8], at: usize) -> Result<usize, JsonError> {
     if text.get(at) != Some(&b'"') {
         return Err(JsonError::Syntax);
@@ -218,7 +218,7 @@ fn scan_string(text: &[u8], at: usize) -> Result<usize, JsonError> {
     loop {
         match text.get(at) {
             Some(b'"') => return Ok(at + 1),
-            Some(b'\\') => at += 2,
+            Some(b'\\') => at += parse_escape(&text[at..])?.1,
             Some(0x20..) => at += 1,
             _ => return Err(JsonError::Syntax),
         }
@@ -234,30 +234,33 @@ fn decode_escapes(text: &mut [u8]) -> Result<usize, JsonError> {
             (read, write) = (read + 1, write + 1);
             continue;
         }
-        let decoded = match text.get(read + 1) {
-            Some(mark @ (b'"' | b'\\' | b'/')) => char::from(*mark),
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let (decoded, len) = decode_unicode(&text[read..])?;
-                read += len - 2;
-                decoded
-            }
-            _ => return Err(JsonError::Syntax),
-        };
-        read += 2;
+        let (decoded, len) = parse_escape(&text[read..])?;
+        read += len;
         // At most 4 bytes for the 6 or 12 that were read.
         write += decoded.encode_utf8(&mut text[write..read]).len();
     }
     Ok(write)
 }
 
-/// Decodes `\uXXXX`, or a surrogate pair of them; returns the character and
+/// Parses the escape that `text` starts with; returns the character and the
+/// bytes that it took.
+fn parse_escape(text: &[u8]) -> Result<(char, usize), JsonError> {
+    let decoded = match text.get(1) {
+        Some(mark @ (b'"' | b'\\' | b'/')) => char::from(*mark),
+        Some(b'b') => '\u{8}',
+        Some(b'f') => '\u{c}',
+        Some(b'n') => '\n',
+        Some(b'r') => '\r',
+        Some(b't') => '\t',
+        Some(b'u') => return parse_unicode(text),
+        _ => return Err(JsonError::Syntax),
+    };
+    Ok((decoded, 2))
+}
+
+/// Parses `\uXXXX`, or a surrogate pair of them; returns the character and
 /// the bytes that it took.
-fn decode_unicode(text: &[u8]) -> Result<(char, usize), JsonError> {
+fn parse_unicode(text: &[u8]) -> Result<(char, usize), JsonError> {
     let unit = |at: usize| {
         let escape = text.get(at..at + 6).filter(|escape| escape.starts_with(b"\\u"));
         let digits = ascii(&escape.ok_or(JsonError::Syntax)?[2..])?;
@@ -311,6 +314,16 @@ mod tests {
             Ok::<_, JsonError>(())
         })?;
         Ok(seen)
+    }
+
+    #[test]
+    fn escapes_are_checked_where_nobody_looks_too() {
+        for text in ["\\u,041", "\\x", "\\ud83d", "\\udc00", "\\u0000", "\\u00"] {
+            let document = format!("{{\"a\":[{{\"b\":\"{text}\"}}]}}");
+            assert_eq!(read(&document), Err(JsonError::Syntax), "{document}");
+            let document = format!("{{\"a\":{{\"{text}\":1}}}}");
+            assert_eq!(read(&document), Err(JsonError::Syntax), "{document}");
+        }
     }
 
     #[test]

@@ -1,37 +1,24 @@
-//! What the device runs and what its slots hold, on any flash that can be read.
+//! What the device runs and what its slots hold, for the log.
 
-use embedded_storage::nor_flash::ReadNorFlash;
 use log::{info, warn};
-use towline::image::{HEAD_LEN, Head};
-use towline::layout::{Layout, LayoutError, PARTITION_TABLE_OFFSET};
-use towline::otadata::{Boot, OtaData};
+use towline::otadata::State;
+use towline_app::slots::Contents;
 
-/// Logs the running slot, boot selection and what each slot holds. `running` is
-/// the flash offset that the running image was booted from, if it is known.
-///
-/// # Errors
-/// [`LayoutError`]: a device with such a table cannot be updated.
-pub(crate) fn log<F: ReadNorFlash>(
-    flash: &mut F,
-    running: Option<u32>,
-) -> Result<(), LayoutError<F::Error>> {
-    let layout = Layout::read(flash, PARTITION_TABLE_OFFSET)?;
-    let slots = layout.slots();
-    match slots.iter().position(|slot| Some(slot.offset) == running) {
-        Some(slot) => info!("running: ota_{slot}"),
-        None => warn!("running: no app slot of the partition table"),
-    }
-    match OtaData::read(flash, layout.otadata).map_err(LayoutError::Flash)?.boot(slots.len()) {
-        Boot::Slot { slot, state, .. } => info!("selected: ota_{slot}, {state}"),
-        Boot::Default => info!("selected: none"),
-    }
-    for (slot, region) in slots.iter().enumerate() {
-        let mut head = [0; HEAD_LEN];
-        flash.read(region.offset, &mut head).map_err(LayoutError::Flash)?;
-        match Head::parse(&head) {
-            Ok(Head { app, .. }) => info!("ota_{slot}: {} {}", app.project_name, app.version),
-            Err(err) => info!("ota_{slot}: {err}"),
+/// Logs the running slot, what boots next, and what each slot holds.
+pub(crate) fn log(contents: &Contents) {
+    let Contents { running, next_boot, slots } = contents;
+    let state_of = |slot| {
+        slots.iter().find(|info| info.slot == slot).map_or(State::Undefined, |info| info.state)
+    };
+    info!("running: {running}");
+    info!("selected: {next_boot}, {}", state_of(*next_boot));
+    for info in slots {
+        match &info.app {
+            Ok(app) => info!("{}: {} {}", info.slot, app.project_name, app.version),
+            Err(error) => info!("{}: {error}", info.slot),
         }
     }
-    Ok(())
+    if running != next_boot {
+        warn!("the next reset boots {next_boot}");
+    }
 }

@@ -3,11 +3,12 @@
 use sha2::{Digest, Sha256 as Hasher};
 use towline::{
     Expected, Guard, Layout, Ota, Reset, Slot,
+    layout::LayoutError,
     otadata::{Record, SECTOR, State},
 };
 use towline_descriptor::{Chip, Sha256, Version};
 use towline_sim::{
-    Kind, Memory, boot,
+    Kind, Memory, MemoryError, boot,
     sample::{Table, app_image},
 };
 
@@ -141,15 +142,51 @@ fn a_factory_reset_boots_the_factory_app() {
     assert_eq!(start(&mut flash).0, "0.1.0");
 }
 
+/// Returns why a table is refused that differs from a sound one by `change`.
+fn refusal(change: impl Fn(&mut Vec<u8>)) -> LayoutError<MemoryError> {
+    let mut flash = device([Some("1.0.0"), None, None], [None, None]);
+    let mut bytes = table(false).to_bytes();
+    change(&mut bytes);
+    flash.burn(0x8000, &bytes);
+    assert!(boot(&mut flash, Kind::Stock).is_err());
+    Layout::read(&mut flash, 0x8000).unwrap_err()
+}
+
+/// Puts a word at an offset of the table; entries have 32 bytes.
+fn word(at: usize, value: u32) -> impl Fn(&mut Vec<u8>) {
+    move |bytes| bytes[at..at + 4].copy_from_slice(&value.to_le_bytes())
+}
+
 #[test]
 fn a_table_that_points_outside_the_flash_is_refused() {
-    let table = table(false);
-    for (at, value) in [(32 + 8, u32::MAX), (32 + 4, u32::MAX - 0xFFF), (64 + 4, table.offset(0))] {
-        let mut flash = device([Some("1.0.0"), None, None], [None, None]);
-        let mut bytes = table.to_bytes();
-        bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        flash.burn(0x8000, &bytes);
-        assert!(Layout::read(&mut flash, 0x8000).is_err());
-        assert!(boot(&mut flash, Kind::Stock).is_err());
+    for (at, value) in
+        [(32 + 8, u32::MAX), (32 + 4, u32::MAX - 0xFFF), (64 + 4, table(false).offset(0))]
+    {
+        assert_eq!(refusal(word(at, value)), LayoutError::BadRegion);
     }
+}
+
+#[test]
+fn a_slot_is_made_of_whole_sectors_behind_the_table() {
+    // Erasing its last sector would erase the start of what follows it.
+    assert_eq!(refusal(word(32 + 8, 0xF100)), LayoutError::BadRegion);
+    assert_eq!(refusal(word(64 + 4, 0x2_0004)), LayoutError::BadRegion);
+    assert_eq!(refusal(word(64 + 8, 0)), LayoutError::BadRegion);
+    // The table itself, and the bootloader before it.
+    for offset in [0x8000, 0x4000, 0] {
+        assert_eq!(refusal(word(4, offset)), LayoutError::BadRegion);
+    }
+}
+
+#[test]
+fn slots_that_the_bootloader_would_count_otherwise_are_refused() {
+    let with_slot = |number: u8| {
+        refusal(move |bytes| {
+            let mut entry = bytes[64..96].to_vec();
+            entry[3] = 0x10 + number;
+            bytes.extend(entry);
+        })
+    };
+    assert_eq!(with_slot(3), LayoutError::SlotNumbers);
+    assert_eq!(with_slot(1), LayoutError::SlotNumbers);
 }

@@ -145,7 +145,7 @@ pub async fn get<'n, N: Connect, C: Clock>(
         pace.took(count).map_err(HttpError::Late)?;
         match parse_head(&head[..filled], request)? {
             Some(parsed) => {
-                let end = filled.min(parsed.body + parsed.length as usize);
+                let end = parsed.body + (filled - parsed.body).min(parsed.length as usize);
                 return Ok(Response {
                     connection,
                     status: parsed.status,
@@ -383,6 +383,7 @@ mod tests {
     use core::{convert::Infallible, time::Duration};
     use embassy_futures::block_on;
     use embedded_io_async::ErrorType;
+    use proptest::prelude::*;
     use std::{format, string::String, vec::Vec};
 
     /// A host that answers with fixed bytes, a few at a time.
@@ -436,7 +437,7 @@ mod tests {
         }
 
         async fn wait(&self, _: Duration) {
-            core::future::pending().await;
+            core::future::pending::<()>().await;
         }
     }
 
@@ -472,6 +473,17 @@ mod tests {
     #[test]
     fn bytes_after_the_stated_length_are_not_read() {
         assert_eq!(fetch("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhello"), Ok("he".into()));
+    }
+
+    #[test]
+    fn the_largest_length_leaves_the_early_bytes_in_the_head() {
+        let answer = "HTTP/1.1 200 OK\r\nContent-Length: 4294967295\r\n\r\nhello";
+        let mut host = Canned { answer: answer.as_bytes(), request: Vec::new() };
+        let (mut head, mut pace) = ([0; HEAD], Pace::new(&Still, Limits::DEFAULT));
+        let request = Request::whole(url());
+        let mut response = block_on(get(&mut host, &mut pace, &request, &mut head)).unwrap();
+        let early = response.take_early();
+        assert!(b"hello".starts_with(&head[early]));
     }
 
     #[test]
@@ -560,5 +572,32 @@ mod tests {
                  Connection: close\r\nIf-None-Match: W/\"x\"\r\nRange: bytes=7-\r\n\r\n"
             )
         );
+    }
+
+    proptest! {
+        #[test]
+        fn any_head_never_panics_and_states_where_things_are(
+            lines in proptest::collection::vec(
+                prop_oneof![
+                    "Content-Length: [0-9]{0,10}",
+                    "Content-Range: bytes [0-9]{0,2}-[0-9]{0,2}/[0-9*]{0,2}",
+                    "ETag: (W/)?\"?[ -~]{0,80}\"?",
+                    "Location: [ -~]{0,40}",
+                    "[A-Za-z-]{0,9}:?[ -~]{0,30}",
+                ],
+                0..8,
+            ),
+            status in prop_oneof![Just(200_u16), Just(206), Just(304), Just(416), 0..1000_u16],
+            from in 0_u32..3, conditional in any::<bool>(), cut in 0_usize..400,
+        ) {
+            let text = format!("HTTP/1.1 {status:03} X\r\n{}\r\n\r\nbody", lines.join("\r\n"));
+            let head = &text.as_bytes()[..text.len().min(cut)];
+            let if_none_match = conditional.then_some("\"a\"");
+            let request = Request { url: url(), if_none_match, from };
+            if let Ok(Some(parsed)) = parse_head::<Infallible>(head, &request) {
+                prop_assert!(parsed.body <= head.len());
+                prop_assert!(head.get(parsed.location).is_some());
+            }
+        }
     }
 }

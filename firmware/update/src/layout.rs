@@ -1,5 +1,6 @@
 //! Where things are in flash: the partition table as the bootloader reads it.
 
+use crate::otadata::SECTOR;
 use core::fmt;
 use embedded_storage::nor_flash::ReadNorFlash;
 
@@ -27,6 +28,13 @@ pub struct Region {
     pub offset: u32,
     /// Size in bytes.
     pub size: u32,
+}
+
+impl Region {
+    /// Returns the offset behind it, which 32 bits may not hold.
+    fn end(self) -> u64 {
+        u64::from(self.offset) + u64::from(self.size)
+    }
 }
 
 /// An app partition.
@@ -59,9 +67,13 @@ pub enum LayoutError<E> {
     BadEntry,
     /// No `otadata` partition of 0x2000 bytes: boot selection has no place.
     NoOtadata,
-    /// A slot or otadata lies outside the flash, or over another.
+    /// A slot or otadata is empty or not made of whole sectors, or lies outside
+    /// the flash, before the end of the partition table, or over another.
     BadRegion,
-    /// Fewer than two app slots (`ota_0`, `ota_1`, ... without a gap).
+    /// The app slots have a gap, or one of them is there twice: the bootloader
+    /// counts them, and would take a sequence number for another slot.
+    SlotNumbers,
+    /// Fewer than two app slots (`ota_0`, `ota_1`).
     TooFewSlots,
 }
 
@@ -78,6 +90,7 @@ impl Layout {
         let mut otadata = None;
         let mut factory = None;
         let mut slots = [None; MAX_SLOTS];
+        let mut count = 0;
         for index in 0..MAX_ENTRIES {
             let mut entry = [0; ENTRY_LEN];
             flash
@@ -100,6 +113,7 @@ impl Layout {
                     let slot = usize::from(subtype.wrapping_sub(SUBTYPE_OTA_0));
                     if let Some(slot) = slots.get_mut(slot) {
                         *slot = Some(region);
+                        count += 1;
                     }
                 }
                 (TYPE_DATA, SUBTYPE_OTADATA) if region.size == OTADATA_SIZE => {
@@ -110,25 +124,33 @@ impl Layout {
         }
         let slots: heapless::Vec<Region, MAX_SLOTS> =
             slots.into_iter().take_while(Option::is_some).flatten().collect();
-        if slots.len() < 2 {
+        if slots.len() != count {
+            return Err(LayoutError::SlotNumbers);
+        }
+        if count < 2 {
             return Err(LayoutError::TooFewSlots);
         }
         let layout = Self { otadata: otadata.ok_or(LayoutError::NoOtadata)?, factory, slots };
-        if layout.regions_are_sound(flash.capacity()) {
+        if layout.regions_are_sound(offset + SECTOR, flash.capacity()) {
             Ok(layout)
         } else {
             Err(LayoutError::BadRegion)
         }
     }
 
-    fn regions_are_sound(&self, capacity: usize) -> bool {
+    /// Returns whether every region may be erased without harm to another: it
+    /// consists of whole sectors between `start` and the end of the flash.
+    fn regions_are_sound(&self, start: u32, capacity: usize) -> bool {
         let regions = || self.slots.iter().chain(&self.factory).chain([&self.otadata]);
+        let is_whole = |a: &Region| {
+            a.size > 0 && a.offset.is_multiple_of(SECTOR) && a.size.is_multiple_of(SECTOR)
+        };
         regions().enumerate().all(|(index, a)| {
-            let end = a.offset as usize + a.size as usize;
-            let apart = |b: &Region| {
-                end <= b.offset as usize || b.offset as usize + b.size as usize <= a.offset as usize
-            };
-            end <= capacity && regions().take(index).all(apart)
+            let apart = |b: &Region| a.end() <= b.offset.into() || b.end() <= a.offset.into();
+            is_whole(a)
+                && a.offset >= start
+                && a.end() <= capacity as u64
+                && regions().take(index).all(apart)
         })
     }
 
@@ -181,7 +203,11 @@ impl<E> fmt::Display for LayoutError<E> {
             Self::Flash(_) => "the partition table could not be read from flash",
             Self::NoTable => "no partition table",
             Self::BadEntry => "the partition table has an entry that is none",
-            Self::BadRegion => "an app slot or otadata lies outside the flash or over another",
+            Self::BadRegion => {
+                "an app slot or otadata is not made of whole sectors, or lies outside the flash or \
+                 over another"
+            }
+            Self::SlotNumbers => "the app slots do not count up from ota_0, each once",
             Self::NoOtadata => "the partition table has no otadata partition of 0x2000 bytes",
             Self::TooFewSlots => "the partition table has fewer than two app slots (ota_0, ota_1)",
         })

@@ -137,8 +137,9 @@ fn build_one(
     if build::command(name, target).is_some() {
         ui.say(format_args!("building {name}"));
     }
-    let output =
-        build::run(name, target, source.date, &|line| spinner.set_message(line.trim().to_owned()))?;
+    let output = build::run(&project.config, name, source.date, &|line| {
+        spinner.set_message(line.trim().to_owned());
+    })?;
     let images = image::make(&project.config.project, target, &output, tables)
         .with_context(|| format!("target {name}"))?;
     spinner.finish_and_clear();

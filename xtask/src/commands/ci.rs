@@ -46,6 +46,10 @@ enum Tools {
     Oracles,
     /// Node, the packages of the page, a browser.
     Page,
+    /// The compiler of the fuzzing engine, which is C++.
+    Fuzz,
+    /// The emulated machine.
+    Machine,
 }
 
 impl Tools {
@@ -54,6 +58,8 @@ impl Tools {
             Self::Firmware => tools::for_release(&project.config),
             Self::Oracles => tools::for_oracles(root),
             Self::Page => tools::for_page(root),
+            Self::Fuzz => tools::for_fuzz(),
+            Self::Machine => tools::for_machine(),
         }
     }
 }
@@ -83,7 +89,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
 
-    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page];
+    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz, Tools::Machine];
     let needed =
         needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
     let look = || -> Vec<Finding> {
@@ -129,6 +135,7 @@ fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
 
 fn steps(root: &Path) -> Vec<Step> {
     let esp = root.join("firmware/esp");
+    let fuzz = root.join("firmware/fuzz");
     let site = root.join("site");
     let oracles = tools::oracles_dir(root).join("bin");
     let workflows = root.join(".github/workflows");
@@ -161,6 +168,7 @@ fn steps(root: &Path) -> Vec<Step> {
             .needing(&[Tools::Firmware]),
         step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[])
             .needing(&[Tools::Firmware]),
+        step("clippy-virt", CLIPPY_VIRT, &esp, &[]).needing(&[Tools::Firmware]),
         step(
             "release",
             &format!(
@@ -175,9 +183,24 @@ fn steps(root: &Path) -> Vec<Step> {
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
         step("test", "cargo test --locked --workspace --all-features", root, &[])
             .needing(&[Tools::Firmware, Tools::Oracles]),
+        step("virt-update", &format!("{xtask} virt update"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-trust", &format!("{xtask} virt trust"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-powercut", &format!("{xtask} virt powercut --cuts 20 --seed 7"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-figures", &format!("{xtask} virt figures"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
+        step("format-fuzz", "cargo fmt --check", &fuzz, &[]),
+        step("fuzz", "./smoke", &fuzz, &[]).needing(&[Tools::Fuzz]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step("page", "npm test", &site, &[("SITE_DIR", &published), ("CHROMIUM", &chromium)])
-            .needing(&[Tools::Page]),
+        step(
+            "page",
+            "npm test",
+            &site,
+            &[("SITE_DIR", &published), ("STORE_DIR", &store), ("CHROMIUM", &chromium)],
+        )
+        .needing(&[Tools::Page]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
             .needing(&[Tools::Oracles]),
         step(

@@ -1,5 +1,7 @@
 //! `sim`: a device on this machine.
 
+mod serve;
+
 use super::print_json;
 use crate::{
     cli::Global,
@@ -44,6 +46,7 @@ enum Command {
     Flash(Flash),
     Update(Update),
     Info(Info),
+    Serve(serve::Args),
     Rollback(Rollback),
     Powercut(PowerCut),
 }
@@ -176,6 +179,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Flash(args) => flash(global, args)?,
         Command::Update(args) => update(global, args)?,
         Command::Info(args) => info(args)?,
+        Command::Serve(args) => return serve::run(global, args),
         Command::Rollback(args) => rollback(args)?,
         Command::Powercut(args) => return powercut(global, args),
     }

@@ -467,6 +467,12 @@ def memcpy(m, target, source, length, *_):
     return target
 
 
+@rom(0x4000035C, "memmove")
+def memmove(m, target, source, length, *_):
+    m.put(target, m.get(source, length))
+    return target
+
+
 @rom(0x40000360, "memcmp")
 def memcmp(m, left, right, length, *_):
     left, right = m.get(left, length), m.get(right, length)

@@ -9,13 +9,17 @@ fn manifest(path: &str) -> Table {
 }
 
 #[test]
-fn both_workspaces_have_the_same_edition_rust_version_and_lints() {
-    let (host, chip) = (manifest("Cargo.toml"), manifest("firmware/Cargo.toml"));
-    for key in ["edition", "rust-version", "license", "publish"] {
-        assert_eq!(host["workspace"]["package"][key], chip["workspace"]["package"][key], "{key}");
-    }
-    for lints in ["rust", "clippy"] {
-        assert_eq!(host["workspace"]["lints"][lints], chip["workspace"]["lints"][lints], "{lints}");
+fn all_workspaces_have_the_same_edition_rust_version_and_lints() {
+    let host = manifest("Cargo.toml");
+    for other in ["firmware/Cargo.toml", "firmware/fuzz/Cargo.toml"] {
+        let manifest = manifest(other);
+        let (host, other_workspace) = (&host["workspace"], &manifest["workspace"]);
+        for key in ["edition", "rust-version", "license", "publish"] {
+            assert_eq!(host["package"][key], other_workspace["package"][key], "{other}: {key}");
+        }
+        for lints in ["rust", "clippy"] {
+            assert_eq!(host["lints"][lints], other_workspace["lints"][lints], "{other}: {lints}");
+        }
     }
 }
 
@@ -25,9 +29,13 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
         "xtask",
         "firmware/descriptor",
         "firmware/update",
+        "firmware/app",
         "firmware/rom",
         "firmware/sim",
         "firmware/esp",
+        "firmware/fuzz",
+        "firmware/tls",
+        "firmware/virt",
     ] {
         let manifest = manifest(&format!("{package}/Cargo.toml"));
         assert_eq!(manifest["lints"]["workspace"].as_bool(), Some(true), "{package}");

@@ -8,6 +8,7 @@ mod flash;
 mod house;
 mod oracles;
 mod output;
+mod push;
 mod release;
 mod site;
 mod support;

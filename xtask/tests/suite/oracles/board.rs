@@ -27,11 +27,14 @@ use xtask::{
 /// The chip that can be emulated.
 pub(super) const CHIP: Chip = Chip::Esp32c3;
 
-/// What the app prints last.
-pub(super) const HEARTBEAT: &str = "heartbeat";
+/// What the app prints first, before its guard looks at boot selection.
+pub(super) const STARTED: &str = " on esp32c3";
 
-/// What the app prints when it has looked at boot selection.
+/// What the app prints when its guard has looked at boot selection.
 pub(super) const SELECTED: &str = "selected:";
+
+/// What the app prints last before it starts the radio.
+pub(super) const FOLLOWING: &str = "following:";
 
 /// Bytes that are in flash before a boot, by their offset.
 pub(super) type Variant = Vec<(u32, Vec<u8>)>;
@@ -62,11 +65,10 @@ impl Ran {
         self.output.lines().any(|printed| printed.ends_with(line))
     }
 
-    /// Returns the slot that the app found itself in.
-    pub(super) fn slot(&self) -> usize {
-        assert!(self.reached, "{}", self.output);
-        let (_, rest) = self.output.split_once("running: ota_").unwrap();
-        rest.lines().next().unwrap().parse().unwrap()
+    /// Returns the slot whose image the bootloader loaded.
+    pub(super) fn slot(&self, layout: &Layout) -> usize {
+        let offset = self.offset();
+        layout.slots().iter().position(|slot| slot.offset == offset).unwrap()
     }
 
     /// Returns the flash offset of the image that the bootloader loaded.

@@ -6,7 +6,9 @@
 
 use super::{
     Oracles, Published,
-    board::{Board, CHIP, HEARTBEAT, Records, SELECTED, emulator, head, target, with_version},
+    board::{
+        Board, CHIP, FOLLOWING, Records, SELECTED, STARTED, emulator, head, target, with_version,
+    },
     hex, images, not_run, schema,
 };
 use crate::support::{repository, text, tree};
@@ -89,7 +91,7 @@ fn the_factory_image_boots_and_says_what_it_is() {
     let output = oracles
         .python(&emulator().join("esp32c3.py"))
         .arg(site.path(factory))
-        .args(["--until", HEARTBEAT])
+        .args(["--until", FOLLOWING])
         .output()
         .unwrap();
     let printed = text(&output.stdout);
@@ -111,22 +113,24 @@ fn the_shipped_bootloader_boots_what_the_client_installed() {
     let board = Board::flash(&site);
     let project = head(&board.app).app.project_name;
     // The first boot records what it boots, and the board keeps that.
-    let first = board.boot(&oracles, HEARTBEAT, &[vec![]]).remove(0);
-    assert_eq!(first.slot(), 0);
+    let first = board.boot(&oracles, FOLLOWING, &[vec![]]).remove(0);
+    assert_eq!(first.slot(&board.layout), 0);
     board.put(&board.with_records(first.records()));
 
     for (slot, version) in [1, 0].into_iter().zip(NEXT) {
         let image = with_version(&board.app, version);
         board.install(&image, 1 - slot);
-        let ran = board.boot(&oracles, HEARTBEAT, &[vec![]]).remove(0);
+        let ran = board.boot(&oracles, FOLLOWING, &[vec![]]).remove(0);
         for line in [
+            "boot: first boot, on trial",
             &format!("running: ota_{slot}"),
-            &format!("selected: ota_{slot}, new"),
+            &format!("selected: ota_{slot}, pending-verify"),
             &format!("ota_{slot}: {project} {version}"),
         ] {
             assert!(ran.says(line), "{line}: {}", ran.output);
         }
-        assert_eq!(ran.slot(), slot);
+        assert_eq!(ran.slot(&board.layout), slot);
+        let ran = board.boot(&oracles, STARTED, &[vec![]]).remove(0);
         assert_eq!(board.simulate(&vec![]), (slot, ran.records()));
     }
 }
@@ -157,8 +161,12 @@ fn a_change_that_is_cut_at_any_byte_boots_the_old_image() {
     let runs = board.boot(&oracles, SELECTED, &variants);
     for (len, ran) in runs.iter().enumerate() {
         let expected = usize::from(len == new.len());
-        assert_eq!(ran.slot(), expected, "cut after {len} bytes: {}", ran.output);
-        let state = if expected == 1 { "selected: ota_1, new" } else { "selected: ota_0, valid" };
+        assert_eq!(ran.slot(&board.layout), expected, "cut after {len} bytes: {}", ran.output);
+        let state = if expected == 1 {
+            "selected: ota_1, pending-verify"
+        } else {
+            "selected: ota_0, valid"
+        };
         assert!(ran.says(state), "cut after {len} bytes: {}", ran.output);
     }
 }
@@ -182,9 +190,9 @@ fn a_damaged_image_is_passed_over() {
         }
     }
     let (variants, expected): (Vec<_>, Vec<_>) = variants.into_iter().unzip();
-    let runs = board.boot(&oracles, SELECTED, &variants);
+    let runs = board.boot(&oracles, STARTED, &variants);
     for ((variant, expected), ran) in variants.iter().zip(expected).zip(runs) {
-        assert_eq!(ran.slot(), expected, "{variant:x?}: {}", ran.output);
+        assert_eq!(ran.slot(&board.layout), expected, "{variant:x?}: {}", ran.output);
         assert_eq!(board.simulate(variant), (expected, ran.records()), "{variant:x?}");
     }
 }
@@ -230,14 +238,14 @@ fn the_shipped_bootloader_chooses_as_client_and_simulator_do() {
     let board = updated(&site);
     let pairs = pairs();
     let variants: Vec<_> = pairs.iter().map(|pair| board.with_records(*pair)).collect();
-    let runs = board.boot(&oracles, SELECTED, &variants);
+    let runs = board.boot(&oracles, STARTED, &variants);
     for ((pair, variant), ran) in pairs.iter().zip(&variants).zip(runs) {
         let otadata = OtaData { records: pair.each_ref().map(Record::parse) };
         let expected = match otadata.boot(board.layout.slots().len()) {
             Boot::Slot { slot, .. } => slot,
             Boot::Default => 0,
         };
-        assert_eq!(ran.slot(), expected, "{:?}: {}", shown(pair), ran.output);
+        assert_eq!(ran.slot(&board.layout), expected, "{:?}: {}", shown(pair), ran.output);
         assert_eq!(board.simulate(variant).0, expected, "{:?}", shown(pair));
     }
 }
@@ -248,7 +256,7 @@ fn the_simulator_records_its_choice_where_the_shipped_bootloader_does() {
     let board = updated(&site);
     let pairs = pairs();
     let variants: Vec<_> = pairs.iter().map(|pair| board.with_records(*pair)).collect();
-    let runs = board.boot(&oracles, SELECTED, &variants);
+    let runs = board.boot(&oracles, STARTED, &variants);
     for ((pair, variant), ran) in pairs.iter().zip(&variants).zip(runs) {
         let simulated = board.simulate(variant).1;
         assert_eq!(shown(&simulated), shown(&ran.records()), "{:?}", shown(pair));
@@ -258,10 +266,10 @@ fn the_simulator_records_its_choice_where_the_shipped_bootloader_does() {
 /// A factory app and three slots, in an order of their own.
 const FACTORY_AND_THREE: &str = "\
 otadata, data, ota, 0xd000, 0x2000
-factory, app, factory, 0x10000, 0xA0000
-ota_2, app, ota_2, 0xB0000, 0xA0000
-ota_0, app, ota_0, 0x150000, 0xA0000
-ota_1, app, ota_1, 0x1F0000, 0xA0000
+factory, app, factory, 0x10000, 0xF0000
+ota_2, app, ota_2, 0x100000, 0xF0000
+ota_0, app, ota_0, 0x1F0000, 0xF0000
+ota_1, app, ota_1, 0x2E0000, 0xF0000
 ";
 
 #[test]
@@ -276,7 +284,7 @@ fn three_slots_and_a_factory_app_are_counted_as_the_shipped_bootloader_does() {
     let pairs = records.iter().flat_map(|a| last.map(|b| [*a, b]));
     let pairs: Vec<_> = pairs.chain(records.iter().map(|a| [*a, [0xFF; 32]])).collect();
     let variants: Vec<_> = pairs.iter().map(|pair| board.with_records(*pair)).collect();
-    for (pair, ran) in pairs.iter().zip(board.boot(&oracles, SELECTED, &variants)) {
+    for (pair, ran) in pairs.iter().zip(board.boot(&oracles, STARTED, &variants)) {
         let otadata = OtaData { records: pair.each_ref().map(Record::parse) };
         let expected = match otadata.boot(slots.len()) {
             Boot::Slot { slot, .. } => slots[slot],

@@ -1,0 +1,68 @@
+//! What the firmware was built for: `cargo xtask build` takes it from
+//! `towline.toml`; builds without it have the defaults of
+//! `.cargo/config.toml`.
+
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+/// Where the project publishes, ending in a slash.
+pub(crate) const BASE_URL: &str = env!("TOWLINE_BASE_URL");
+
+/// Names of the project's channels, separated by commas.
+const CHANNELS: &str = env!("TOWLINE_CHANNELS");
+
+/// The target that this is built for.
+pub(crate) const TARGET: &str = match option_env!("TOWLINE_TARGET") {
+    Some(target) => target,
+    None => esp_hal::chip!(),
+};
+
+/// Host of the time server.
+pub(crate) const NTP_HOST: &str = env!("TOWLINE_NTP_HOST");
+
+/// Time that a new image has to prove itself.
+pub(crate) const TRIAL: Duration = {
+    let seconds = number(env!("TOWLINE_TRIAL_SECONDS"));
+    assert!(30 <= seconds && seconds <= 600, "TOWLINE_TRIAL_SECONDS: expected 30 to 600");
+    Duration::from_secs(seconds)
+};
+
+/// About when this was built, in seconds since 1970: the time of the commit if
+/// the build is reproducible.
+pub(crate) const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(seconds) => number(seconds),
+    None => 1_767_225_600,
+};
+
+const _: () = assert!(
+    !BASE_URL.is_empty() && BASE_URL.as_bytes()[BASE_URL.len() - 1] == b'/',
+    "TOWLINE_BASE_URL: expected a URL that ends in a slash"
+);
+
+const fn number(digits: &str) -> u64 {
+    match u64::from_str_radix(digits, 10) {
+        Ok(number) => number,
+        Err(_) => panic!("expected a whole number in TOWLINE_TRIAL_SECONDS and SOURCE_DATE_EPOCH"),
+    }
+}
+
+/// Returns the channels in the project's order.
+pub(crate) fn channels() -> impl Iterator<Item = &'static str> {
+    CHANNELS.split(',')
+}
+
+/// Returns the channel of this name.
+pub(crate) fn channel(name: &str) -> Option<&'static str> {
+    channels().find(|channel| *channel == name)
+}
+
+/// Returns the channel that a device follows before another is chosen.
+pub(crate) fn default_channel() -> &'static str {
+    channels().next().unwrap_or(CHANNELS)
+}
+
+/// Returns the URL of a channel's descriptor for this target.
+pub(crate) fn descriptor_url(channel: &str) -> String {
+    format!("{BASE_URL}ota/{channel}/{TARGET}.json")
+}

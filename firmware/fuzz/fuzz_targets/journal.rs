@@ -1,0 +1,115 @@
+//! The journal of a download: whatever it says and the slot holds, the download
+//! ends with the image that is offered.
+#![no_main]
+
+use embassy_futures::block_on;
+use libfuzzer_sys::fuzz_target;
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+use towline::{
+    Buffers, LastPoll, Limits, Ota, Outcome, Updater,
+    otadata::{Record, State},
+    schedule::Jitter,
+};
+use towline_fuzz::{Input, image};
+use towline_sim::{Counted, Kind, Memory, Origin, SECTOR, boot, sample::Table};
+
+const TABLE: Table = Table { slots: 2, slot_size: 0x20000, factory: false };
+const NEW: &str = "1.1.0";
+
+struct World {
+    old: Vec<u8>,
+    new: Vec<u8>,
+    sha256: [u8; 32],
+    origin: Origin,
+}
+
+static WORLD: LazyLock<World> = LazyLock::new(|| {
+    // More than two steps of the journal.
+    let (old, new) = (image("1.0.0", 600), image(NEW, 70_000));
+    let sha256: [u8; 32] = Sha256::digest(&new).into();
+    let hex = sha256.map(|byte| format!("{byte:02x}")).concat();
+    let descriptor = format!(
+        r#"{{"version":"{NEW}","path":"https://example.org/new.bin","fmt":1,"project":"lamp",
+        "target":"desk","channel":"stable","chip":"esp32c3","size":{},"sha256":"{hex}"}}"#,
+        new.len()
+    );
+    let mut origin = Origin::default();
+    origin.serve("/desk.json", descriptor.into());
+    origin.serve("/new.bin", new.clone());
+    World { old, new, sha256, origin }
+});
+
+fuzz_target!(|data: &[u8]| {
+    let World { old, new, sha256, origin } = &*WORLD;
+    let mut input = Input::new(data);
+    let flags = input.byte();
+    let loss = usize::from(input.byte()) * 512;
+    let held = usize::from(input.byte()) * 512;
+    let flip = usize::from(u16::from_le_bytes(input.array())) * 2;
+
+    let mut flash = Memory::new(TABLE.flash_size());
+    flash.burn(0x8000, &TABLE.to_bytes());
+    flash.burn(TABLE.offset(0), old);
+    flash.burn(Table::OTADATA, &Record::new(1, State::Valid).to_bytes());
+    // The slot holds a part of the image, perhaps not quite.
+    let mut content = new[..held.min(new.len())].to_vec();
+    if let Some(byte) = content.get_mut(flip)
+        && flip > 0
+    {
+        *byte ^= flags | 0x80;
+    }
+    flash.burn(TABLE.offset(1), &content);
+    // The other sector of otadata: a record, unused bytes, the journal.
+    let mut sector = vec![0xFF; 64];
+    if flags & 1 != 0 {
+        // A journal as the client writes it, of the image or of another.
+        let size = new.len() as u32 ^ if flags & 2 == 0 { 0 } else { input.word() };
+        sector.extend(b"TWJ1");
+        sector.extend(size.to_le_bytes());
+        sector.push(if flags & 4 == 0 { 1 } else { input.byte() });
+        sector.resize(64 + 16, 0xFF);
+        let etag = if flags & 8 == 0 { [0; 8] } else { input.array() };
+        sector.extend(etag);
+        sector.extend(sha256);
+        let sum = Sha256::digest(&sector[64..]);
+        sector.extend(&sum[..8]);
+    } else if flags & 16 != 0 {
+        sector.clear();
+    }
+    sector.extend(input.rest());
+    sector.truncate(SECTOR as usize);
+    flash.burn(Table::OTADATA + SECTOR, &sector);
+
+    let Ok(booted) = boot(&mut flash, Kind::Stock) else { return };
+    let mut ota = Ota::open(&mut flash, booted.offset()).expect("what booted can be opened");
+    let mut net = origin.clone();
+    net.loses_after = (loss > 0).then_some(loss.max(new.len() / 8));
+    let updater = Updater {
+        ota: &mut ota,
+        net: &mut net,
+        clock: &Counted::default(),
+        target: Some("desk"),
+        channel: Some("stable"),
+        limits: Limits::DEFAULT,
+        jitter: &mut Jitter::new(1),
+        last: &mut LastPoll::default(),
+        buffers: &mut Buffers::new(),
+    };
+    let outcome = block_on({ updater }.update("https://example.org/desk.json", |_| {}));
+    let next = boot(&mut flash.clone(), Kind::Stock).expect("it booted before");
+    match outcome {
+        Ok(Outcome::Installed { .. }) => {
+            let slot = &flash.bytes()[TABLE.offset(1) as usize..];
+            assert!(slot[..new.len()] == new[..], "the slot does not hold the image");
+            assert_eq!(next.head.app.version.as_str(), NEW);
+        }
+        // Boot selection, which is a part of the input, may say that this image
+        // was rejected, awaits a reset, or that what runs is on trial.
+        Ok(Outcome::Stay(_)) => assert!(flags & 17 == 16),
+        Err(error) => {
+            assert!(flags & 17 == 16, "{error}");
+            assert_eq!(next.head.app.version, booted.head.app.version);
+        }
+    }
+});

@@ -1,0 +1,223 @@
+//! What the firmware of a device adds to its slots: settings and network.
+
+use embassy_sync::{blocking_mutex::raw::NoopRawMutex, mutex::Mutex, signal::Signal};
+use embedded_io_async::{ErrorType, Read, Write};
+use std::{
+    cell::RefCell,
+    fmt::{self, Debug},
+};
+use towline::{
+    Buffers, Connect, LastPoll, Limits, Outcome, UpdateError as ClientError, Updater,
+    schedule::Jitter,
+};
+use towline_app::{
+    rest::{self, ChannelError, MAX_CHANNELS, Name, Token, Updated},
+    slots::Slots,
+};
+use towline_sim::{Flash, FlashError, Net, NetError};
+
+use crate::TokioClock;
+
+/// A channel that a device may follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Channel {
+    /// Its name.
+    pub name: Name,
+    /// URL of its descriptor for this device.
+    pub url: String,
+}
+
+/// The settings of a device. They outlive restarts.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// What a request has to show to change something.
+    pub token: Option<Token>,
+    /// The channels, the default one first.
+    pub channels: Vec<Channel>,
+    /// Index of the selected channel.
+    pub selected: usize,
+    /// Board variant.
+    pub target: Option<String>,
+}
+
+/// Why the device could not do what its network asks of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// There is no channel.
+    #[error("the device follows no channel; start it with one")]
+    NoChannel,
+    /// The client failed.
+    #[error("{0}; what runs stays as it is, try again later")]
+    Client(ClientError<FlashError, NetError>),
+}
+
+/// The running device.
+pub struct Board<'d> {
+    slots: Slots<&'d mut Flash>,
+    net: Mutex<NoopRawMutex, Polite<'d>>,
+    settings: RefCell<&'d mut Settings>,
+    clock: TokioClock,
+    restarted: Signal<NoopRawMutex, ()>,
+}
+
+impl<'d> Board<'d> {
+    /// Puts a device together.
+    pub fn new(
+        slots: Slots<&'d mut Flash>,
+        net: &'d mut Net,
+        settings: &'d mut Settings,
+        clock: TokioClock,
+    ) -> Self {
+        Self {
+            slots,
+            net: Mutex::new(Polite(net)),
+            settings: RefCell::new(settings),
+            clock,
+            restarted: Signal::new(),
+        }
+    }
+
+    /// Waits until the device is to be reset.
+    pub async fn restarted(&self) {
+        self.restarted.wait().await;
+    }
+
+    /// Runs the client over the selected channel.
+    async fn with_client<T>(
+        &self,
+        job: impl AsyncFnOnce(
+            &mut Updater<'_, &'d mut Flash, Polite<'d>, TokioClock>,
+            &str,
+        ) -> Result<T, ClientError<FlashError, NetError>>,
+    ) -> Result<T, rest::UpdateError<Fault>> {
+        let (channel, target) = {
+            let settings = self.settings.borrow();
+            let channel = settings.channels.get(settings.selected).cloned();
+            let channel = channel.ok_or(rest::UpdateError::Fetch(Fault::NoChannel))?;
+            (channel, settings.target.clone())
+        };
+        let mut ota = self.slots.claim().await;
+        let mut net = self.net.lock().await;
+        let mut updater = Updater {
+            ota: &mut *ota,
+            net: &mut *net,
+            clock: &self.clock,
+            target: target.as_deref(),
+            channel: Some(&channel.name),
+            limits: Limits::DEFAULT,
+            jitter: &mut Jitter::new(std::process::id()),
+            last: &mut LastPoll::default(),
+            buffers: &mut Buffers::new(),
+        };
+        job(&mut updater, &channel.url).await.map_err(|error| match error.into() {
+            rest::UpdateError::Fetch(error) => rest::UpdateError::Fetch(Fault::Client(error)),
+            rest::UpdateError::Install(error) => rest::UpdateError::Install(Fault::Client(error)),
+        })
+    }
+}
+
+impl<'d> rest::Device for Board<'d> {
+    type Flash = &'d mut Flash;
+    type Fault = Fault;
+
+    const HOW_TO_SET_A_TOKEN: &'static str =
+        "Start the simulated device with the environment variable TOWLINE_TOKEN.";
+
+    fn slots(&self) -> &Slots<Self::Flash> {
+        &self.slots
+    }
+
+    fn token(&self) -> Option<Token> {
+        self.settings.borrow().token
+    }
+
+    fn answers_to(&self, _host: &str) -> bool {
+        false
+    }
+
+    fn channels(&self) -> heapless::Vec<Name, MAX_CHANNELS, u8> {
+        let settings = self.settings.borrow();
+        settings.channels.iter().take(MAX_CHANNELS).map(|channel| channel.name.clone()).collect()
+    }
+
+    fn channel(&self) -> Name {
+        let settings = self.settings.borrow();
+        settings.channels.get(settings.selected).map_or(Name::new(), |c| c.name.clone())
+    }
+
+    async fn set_channel(&self, name: &str) -> Result<(), ChannelError<Fault>> {
+        let mut settings = self.settings.borrow_mut();
+        let index = settings.channels.iter().position(|channel| channel.name == name);
+        settings.selected = index.ok_or(ChannelError::Unknown)?;
+        Ok(())
+    }
+
+    async fn check(&self) -> Result<Name, Fault> {
+        let check = self.with_client(async |client, url| client.check(url).await).await;
+        match check {
+            Ok(check) => Ok(Name::try_from(check.version.as_str()).unwrap_or_default()),
+            Err(rest::UpdateError::Fetch(fault) | rest::UpdateError::Install(fault)) => Err(fault),
+        }
+    }
+
+    async fn update(
+        &self,
+        progress: &dyn Fn(u32, u32),
+    ) -> Result<Updated, rest::UpdateError<Fault>> {
+        let report = |now: towline::Progress| progress(now.received, now.size);
+        let update = self.with_client(async |client, url| client.update(url, report).await);
+        Ok(match update.await? {
+            Outcome::Stay(_) => Updated::Nothing,
+            Outcome::Installed { .. } => Updated::Installed,
+        })
+    }
+
+    fn restart(&self) {
+        self.restarted.signal(());
+    }
+}
+
+impl Debug for Board<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Board").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// A network whose connections block, which lets others have their turn before
+/// each read.
+struct Polite<'n>(&'n mut Net);
+
+impl Connect for Polite<'_> {
+    type Connection<'c>
+        = PoliteConnection<<Net as Connect>::Connection<'c>>
+    where
+        Self: 'c;
+    type Error = NetError;
+
+    async fn connect(&mut self, host: &str, port: u16) -> Result<Self::Connection<'_>, NetError> {
+        self.0.connect(host, port).await.map(PoliteConnection)
+    }
+}
+
+struct PoliteConnection<C>(C);
+
+impl<C: ErrorType> ErrorType for PoliteConnection<C> {
+    type Error = C::Error;
+}
+
+impl<C: Read> Read for PoliteConnection<C> {
+    async fn read(&mut self, buffer: &mut [u8]) -> Result<usize, C::Error> {
+        tokio::task::yield_now().await;
+        self.0.read(buffer).await
+    }
+}
+
+impl<C: Write> Write for PoliteConnection<C> {
+    async fn write(&mut self, bytes: &[u8]) -> Result<usize, C::Error> {
+        self.0.write(bytes).await
+    }
+
+    async fn flush(&mut self) -> Result<(), C::Error> {
+        self.0.flush().await
+    }
+}
