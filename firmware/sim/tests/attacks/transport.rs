@@ -2,7 +2,7 @@
 
 use crate::{
     device::{DESCRIPTOR, Device, HOST, IMAGE, NEW, NEXT, Offer, STEP, image, new_image},
-    host::{Host, Identity, replace},
+    host::{Asked, Host, Identity, replace},
 };
 use rustls::CertificateError;
 use std::{
@@ -284,7 +284,7 @@ fn a06_a_redirect_loop_ends() {
 /// Nothing is asked of such a host.
 fn distrust(identity: &Identity) -> CertificateError {
     let (host, mut device) = (Host::with(identity), Device::new());
-    let error = distrusts(&mut device, &host, |host| host.net());
+    let error = distrusts(&mut device, &host, Host::net);
     // Trying again makes sense, with another certificate.
     device.follows(&mut Host::new().net(), NEW);
     error
@@ -386,7 +386,7 @@ fn a10_a_length_that_differs_from_the_size_is_refused() {
 #[test]
 fn a11_the_whole_where_the_rest_was_asked_for_starts_over() {
     let (host, mut device) = with_part_of_the_image();
-    host.answer(IMAGE, |asked| asked.whole());
+    host.answer(IMAGE, Asked::whole);
     device.follows(&mut host.net(), NEW);
     let log = host.log();
     let image = log.iter().find(|exchange| exchange.path == IMAGE).unwrap();
@@ -500,7 +500,7 @@ fn a12_a_descriptor_that_changed_is_never_hidden_by_an_old_etag() {
     let log = host.log();
     assert!(log[0].if_none_match.is_some() && log[0].sent == 0, "{log:?}");
     // The host forgets to answer 304, and sends all of it: the same decision.
-    host.answer(DESCRIPTOR, |asked| asked.whole());
+    host.answer(DESCRIPTOR, Asked::whole);
     assert_eq!(device.stays(&mut host.net()), Reason::UpToDate);
     host.relent();
     let next = image(NEXT, 50_000);
