@@ -16,7 +16,7 @@
 //! | `POST /api/v1/factory-reset` | back to the factory app, restart; 409 |
 //! | `POST /api/v1/restart` | restart |
 //!
-//! Every `POST` passes [`access`] first. One of those that touch slots or the
+//! Every `POST` passes `access` first. One of those that touch slots or the
 //! network runs at a time, the others are answered 409. A restart comes some
 //! seconds after its answer was sent.
 //!

@@ -383,12 +383,14 @@ impl OtaData {
     pub fn select(&self, slot: usize, slots: usize, state: State) -> Option<Change> {
         assert!(slot < slots, "slot {slot} of {slots}");
         let sound = |record: &&Record| !record.is_blank() && record.has_right_crc();
-        let after = self.records.iter().filter(sound).map(|record| record.seq).max().unwrap_or(0);
-        let seq = (1..=u32::try_from(slots).ok()?)
-            .map(|step| after.checked_add(step))
-            .find(|seq| seq.is_some_and(|seq| Record::new(seq, state).slot(slots) == slot))??;
-        (seq != BLANK_SEQ)
-            .then(|| Change { sector: self.free_sector(), record: Record::new(seq, state) })
+        let highest = self.records.iter().filter(sound).map(|record| record.seq).max();
+        let deciding = self.active().map(|active| self.records[active].seq);
+        let sector = self.free_sector();
+        // A rejected record of a very high number must not end all updates.
+        [highest, deciding].into_iter().find_map(|after| {
+            let seq = next_seq(after.unwrap_or(0), slot, slots)?;
+            Some(Change { sector, record: Record::new(seq, state) })
+        })
     }
 
     /// Returns the change that notes `state` for `slot` of `slots` in the record
@@ -429,6 +431,13 @@ impl Change {
         flash.write(start, &bytes[..last])?;
         flash.write(start + last as u32, &bytes[last..])
     }
+}
+
+/// Returns the smallest sequence number after `after` that selects `slot` of
+/// `slots`, if there is one.
+fn next_seq(after: u32, slot: usize, slots: usize) -> Option<u32> {
+    let last = after.saturating_add(u32::try_from(slots).ok()?).min(BLANK_SEQ - 1);
+    (after.checked_add(1)?..=last).find(|seq| Record::new(*seq, State::New).slot(slots) == slot)
 }
 
 /// Returns the flash offset of sector 0 or 1.

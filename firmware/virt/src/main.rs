@@ -207,7 +207,10 @@ async fn follow<N: Connect<Error: 'static>>(
         // What a new version has to be able to do is to get the next one.
         let check = updater.check(settings.url).await;
         if check.is_err() || SELF_TEST == Some("fail") {
-            log!("self-test: failed {:?}", check.err());
+            match check {
+                Err(error) => log!("self-test: failed: {error:?}"),
+                Ok(_) => log!("self-test: failed, as this version was built to"),
+            }
             let to = updater.ota.rollback()?;
             log!("app: rolled back to {to}");
             return Ok(Next::Reset);
@@ -234,6 +237,10 @@ async fn follow<N: Connect<Error: 'static>>(
         log!("figures: base {base}");
         log!("figures: stack {}", heap::stack_used());
         log!("figures: future {future}");
+        log!(
+            "figures: state {}",
+            size_of::<Buffers>() + size_of::<Ota<Flash>>() + size_of::<LastPoll>()
+        );
         log!("figures: heap {}", heap::peak() - in_use);
         verification(updater.ota)?;
     }

@@ -441,6 +441,9 @@ fn powercut(programs: &Programs, root: &Path, args: &Powercut, ui: Ui) -> Result
     Ok(())
 }
 
+/// Most memory that the client may need, in bytes.
+const CLIENT_LIMIT: u64 = 16 * 1024;
+
 /// Measures an update, over TLS and without.
 fn figures(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
     let [first, second, _] = VERSIONS;
@@ -482,6 +485,13 @@ fn figures(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         rows.push([label.into(), of(0)?, of(1)?]);
     }
     println!("{}", table(&rows));
+    let of = |name| Ok::<_, anyhow::Error>(figure(1, name)?[0]);
+    let client = of("state")? + of("future")? + of("stack")? - of("base")?;
+    println!(
+        "the client without TLS: {client} bytes of buffers, future and stack, what the network \
+         stack needs of the latter included; at most {CLIENT_LIMIT}"
+    );
+    ensure!(client <= CLIENT_LIMIT, "the client needs more memory than it may");
     let verification = figure(0, "verification")?;
     ensure!(verification.len() == 2, "the device did not say how large its image is");
     println!(

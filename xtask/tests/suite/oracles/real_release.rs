@@ -14,9 +14,9 @@ use super::{
 use crate::support::{repository, text, tree};
 use std::env;
 use towline::{
-    OtaData,
+    OtaData, Slot,
     image::{HEAD_LEN, Head},
-    otadata::{Boot, Record, State},
+    otadata::{Boot, Label, Record, Stage, State},
 };
 use towline_descriptor::Chip;
 use xtask::{site::INDEX, toolchain};
@@ -149,7 +149,8 @@ fn a_change_that_is_cut_at_any_byte_boots_the_old_image() {
     let (Some(oracles), Some(site)) = (Oracles::find(), release()) else { return };
     let board = updated(&site);
     let [old, new] = board.otadata();
-    assert_eq!(new, Record::new(2, State::New).to_bytes());
+    let label = Label::new(Stage::Activated, Some(Slot::Ota(0)));
+    assert_eq!(new, Record::new(2, State::New).labelled(label).to_bytes());
     // The record is programmed from its first byte to its last.
     let variants: Vec<_> = (0..=new.len())
         .map(|len| {
