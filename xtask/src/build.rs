@@ -133,13 +133,19 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
 
 /// Returns the variables that a build is given: what firmware has to know to
 /// follow its channels.
-pub fn environment(config: &Config, name: &TargetName) -> [(&'static str, String); 3] {
+pub fn environment(config: &Config, name: &TargetName) -> Vec<(&'static str, String)> {
     let channels: Vec<_> = config.channels.keys().map(ChannelName::as_str).collect();
-    [
+    let mut environment = vec![
         ("TOWLINE_BASE_URL", config.base_url.clone()),
         ("TOWLINE_TARGET", name.to_string()),
         ("TOWLINE_CHANNELS", channels.join(",")),
-    ]
+    ];
+    if let Some(ca) = &config.ca {
+        // Absolute: builds run in folders of their own.
+        let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.clone());
+        environment.push(("TOWLINE_CA", ca.display().to_string()));
+    }
+    environment
 }
 
 /// Builds a target and returns the ELF file or app image. `line` is given each
@@ -301,14 +307,15 @@ mod tests {
 
     #[test]
     fn firmware_is_told_where_its_channels_are() {
-        let text = "project = \"lamp\"\nbase-url = \"https://example.org/fw\"\n\
+        let text = "project = \"lamp\"\nbase-url = \"https://example.org/fw\"\nca = \"own.pem\"\n\
                     [channels.beta]\n[channels.stable]\n[targets.esp32c3]\nbuild.cargo = \"fw\"\n";
-        let config = Config::parse(Path::new("towline.toml"), text).unwrap();
+        let config = Config::parse(Path::new("/p/towline.toml"), text).unwrap();
         let (name, _) = config.targets.first().unwrap();
         let expected = [
             ("TOWLINE_BASE_URL", "https://example.org/fw/".to_owned()),
             ("TOWLINE_TARGET", "esp32c3".to_owned()),
             ("TOWLINE_CHANNELS", "beta,stable".to_owned()),
+            ("TOWLINE_CA", "/p/own.pem".to_owned()),
         ];
         assert_eq!(environment(&config, name), expected);
     }

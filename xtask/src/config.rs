@@ -35,6 +35,9 @@ pub struct Config {
     pub description: Option<String>,
     /// Where the site is served, with a slash at its end.
     pub base_url: String,
+    /// A PEM file with a certificate authority of the project's own, which its
+    /// firmware trusts beside the public ones.
+    pub ca: Option<PathBuf>,
     /// Channels in the order of the file.
     pub channels: IndexMap<ChannelName, Channel>,
     /// Targets in the order of the file.
@@ -161,6 +164,7 @@ struct Raw {
     title: Option<String>,
     description: Option<String>,
     base_url: Spanned<String>,
+    ca: Option<PathBuf>,
     #[serde(default)]
     channels: IndexMap<ChannelName, Channel>,
     #[serde(default)]
@@ -254,12 +258,14 @@ impl Config {
             };
         }
         let channels = if raw.channels.is_empty() { default_channels() } else { raw.channels };
+        let ca = raw.ca.map(|ca| root.join(ca));
         Ok(Self {
             root,
             title: raw.title.unwrap_or_else(|| raw.project.to_string()),
             project: raw.project,
             description: raw.description,
             base_url,
+            ca,
             channels,
             targets,
         })

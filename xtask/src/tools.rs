@@ -83,7 +83,9 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
 
 /// Looks at what the tests need beside that: independent implementations.
 pub fn for_oracles(root: &Path) -> Vec<Finding> {
-    vec![version_of("python3", &["--version"], "python3-venv"), oracles(root)]
+    // Debian's Python comes without what makes environments.
+    let venv = ["-c", "import ensurepip, platform; print(platform.python_version())"];
+    vec![version_of("python3", &venv, "python3-venv"), oracles(root)]
 }
 
 /// Looks at what the tests of the page need.
@@ -221,7 +223,8 @@ fn version_of(program: &str, arguments: &[&str], package: &str) -> Finding {
 
 /// Describes something that Debian has as a package.
 fn apt(what: &str, detail: &str, package: &str) -> Finding {
-    let install = format!("apt-get update && apt-get install --yes {package}");
+    let install =
+        format!("apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes {package}");
     if is_root() {
         Finding::missing(what, detail, &["sh", "-c", &install])
     } else {

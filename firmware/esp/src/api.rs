@@ -43,6 +43,7 @@ pub(crate) enum ApiFault {
     Update(Fault),
     Settings(SettingsError),
     Version,
+    OnTrial,
 }
 
 impl fmt::Display for ApiFault {
@@ -51,7 +52,15 @@ impl fmt::Display for ApiFault {
             Self::Update(error) => error.fmt(f),
             Self::Settings(error) => error.fmt(f),
             Self::Version => f.write_str("the offered version is too long to be shown"),
+            Self::OnTrial => f.write_str("what runs is on trial; try again in a minute"),
         }
+    }
+}
+
+impl Board {
+    /// Refuses what would keep the slots from the trial: it has to end in time.
+    fn is_settled(&self) -> Result<(), ApiFault> {
+        if self.shared.on_trial.get() { Err(ApiFault::OnTrial) } else { Ok(()) }
     }
 }
 
@@ -91,11 +100,13 @@ impl Device for Board {
     }
 
     async fn check(&self) -> Result<Name, ApiFault> {
+        self.is_settled()?;
         let version = self.client.check(self.shared).await.map_err(ApiFault::Update)?;
         version.as_str().try_into().map_err(|_| ApiFault::Version)
     }
 
     async fn update(&self, progress: &dyn Fn(u32, u32)) -> Result<Updated, UpdateError<ApiFault>> {
+        self.is_settled().map_err(UpdateError::Fetch)?;
         match self.client.update(self.shared, progress).await {
             Ok(Outcome::Stay(_)) => Ok(Updated::Nothing),
             Ok(Outcome::Installed { .. }) => Ok(Updated::Installed),

@@ -30,10 +30,11 @@ use crate::{
     layout::{MAX_SLOTS, Slot},
     ota::{Ota, check_slot, read_head},
     otadata::{Boot, Change, Label, OtaData, Record, Stage, State},
+    slot::slot_digest,
 };
 use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
-use towline_descriptor::Version;
+use towline_descriptor::{Sha256, Version};
 
 /// How many trials of a release may be cut short by a loss of power before it
 /// counts as bad.
@@ -120,12 +121,35 @@ impl<F: NorFlash> Ota<F> {
                 }
                 None => Ok(Guard::Stranded),
             },
-            Standing::FellBack(slot) => {
-                self.reselect_running()?;
-                self.note(slot, State::Aborted, Label::new(Stage::Rejected, None))?;
-                Ok(Guard::DidNotBoot { slot: Slot::Ota(slot) })
-            }
+            Standing::FellBack(slot) => self.reject_unbootable(slot),
         }
+    }
+
+    /// Rejects the image in `slot`, which is selected and did not boot.
+    fn reject_unbootable(&mut self, slot: usize) -> Result<Guard, OtaError<F::Error>> {
+        let rejected = Label::new(Stage::Rejected, None);
+        let otadata = self.otadata()?;
+        let failed = self.record_of(&otadata, Slot::Ota(slot));
+        if self.running != Slot::Factory {
+            self.reselect_running()?;
+            self.note(slot, State::Aborted, rejected)?;
+            return Ok(Guard::DidNotBoot { slot: Slot::Ota(slot) });
+        }
+        // The bootloader passes over slots above on its way to the factory app.
+        if let Some(to @ Slot::Ota(previous)) = failed.and_then(|record| record.label.previous())
+            && let Some(region) = self.layout.region(to)
+            && !self.is_rejected(&otadata, previous)
+            && check_slot(&mut self.flash, region).map_err(OtaError::Flash)?.is_ok()
+        {
+            let count = self.layout.slots().len();
+            let change = otadata.select(previous, count, State::Valid);
+            let change = change.ok_or(OtaError::SequenceUsedUp)?;
+            self.write(change.labelled(Label::new(Stage::Accepted, None)))?;
+            self.note(slot, State::Aborted, rejected)?;
+            return Ok(Guard::RolledBack { to });
+        }
+        self.return_to(Slot::Factory, State::Aborted, rejected)?;
+        Ok(Guard::DidNotBoot { slot: Slot::Ota(slot) })
     }
 
     /// Accepts what runs: it is bootable for good. Nothing happens if it was
@@ -174,6 +198,26 @@ impl<F: NorFlash> Ota<F> {
     pub fn is_on_trial(&mut self) -> Result<bool, OtaError<F::Error>> {
         let otadata = self.otadata()?;
         Ok(!matches!(self.standing(&otadata), Standing::Settled | Standing::FellBack(_)))
+    }
+
+    /// Returns whether this image was rolled back, or did not boot, and a slot
+    /// still holds it.
+    pub(crate) fn was_rolled_back(
+        &mut self,
+        size: u32,
+        sha256: &Sha256,
+    ) -> Result<bool, OtaError<F::Error>> {
+        let otadata = self.otadata()?;
+        for slot in (0..self.layout.slots().len()).filter(|slot| Slot::Ota(*slot) != self.running) {
+            let region = self.layout.slots()[slot];
+            if size <= region.size && self.is_rejected(&otadata, slot) {
+                let held = slot_digest(&mut self.flash, region, size).map_err(OtaError::Flash)?;
+                if held == *sha256 {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Returns the version of the newest image that was rolled back, or did not
@@ -278,13 +322,14 @@ impl<F: NorFlash> Ota<F> {
         let active = otadata.active()?;
         let other = &otadata.records[1 - active];
         let labelled = otadata.records[active].label.previous();
-        let recorded = other.is_valid().then(|| Slot::Ota(other.slot(self.layout.slots().len())));
+        let recorded =
+            is_accepted(*other).then(|| Slot::Ota(other.slot(self.layout.slots().len())));
         [labelled, recorded].into_iter().flatten().find(|slot| *slot != self.running)
     }
 
     /// Returns whether boot selection tells that the image of a slot was
     /// rejected, or that it was booted and did not accept itself.
-    fn is_rejected(&self, otadata: &OtaData, slot: usize) -> bool {
+    pub(crate) fn is_rejected(&self, otadata: &OtaData, slot: usize) -> bool {
         self.record_of(otadata, Slot::Ota(slot)).is_some_and(|record| {
             let is_running = Slot::Ota(slot) == self.running;
             match (record.state, record.label.stage()) {
@@ -300,7 +345,7 @@ impl<F: NorFlash> Ota<F> {
 
     /// Returns a slot other than the running one whose image is sound and was
     /// not rejected: the one that ran before, if it can be.
-    pub(crate) fn other_sound_image(&mut self) -> Result<Option<Slot>, OtaError<F::Error>> {
+    fn other_sound_image(&mut self) -> Result<Option<Slot>, OtaError<F::Error>> {
         let otadata = self.otadata()?;
         let rest = self.layout.partitions().filter(|slot| *slot != self.running);
         // Upwards from the running slot is back in time, the factory app last.
@@ -327,7 +372,19 @@ impl<F: NorFlash> Ota<F> {
         Ok(None)
     }
 
-    /// Selects `to`, and notes the verdict on what runs.
+    /// Returns whether the image of a slot ran before and was accepted. What
+    /// was downloaded and never activated is sound, but nobody tried it.
+    fn has_proved_itself(&self, otadata: &OtaData, slot: Slot) -> bool {
+        let ran_before = self.record_of(otadata, self.running).is_some_and(|record| {
+            // While what runs is on trial, no other slot is written.
+            let on_trial = matches!(record.label.stage(), Some(Stage::Activated | Stage::Guarded));
+            on_trial && record.label.previous() == Some(slot)
+        });
+        ran_before || self.record_of(otadata, slot).is_some_and(is_accepted)
+    }
+
+    /// Selects `to`, on trial unless it proved itself before, and notes the
+    /// verdict on what runs.
     fn return_to(
         &mut self,
         to: Slot,
@@ -336,9 +393,13 @@ impl<F: NorFlash> Ota<F> {
     ) -> Result<(), OtaError<F::Error>> {
         let count = self.layout.slots().len();
         let otadata = self.otadata()?;
-        if let Slot::Ota(to) = to {
-            let change = otadata.select(to, count, State::Valid).ok_or(OtaError::SequenceUsedUp)?;
-            self.write(change.labelled(Label::new(Stage::Accepted, None)))?;
+        if let Slot::Ota(index) = to {
+            let (state, stage) = match self.has_proved_itself(&otadata, to) {
+                true => (State::Valid, Stage::Accepted),
+                false => (State::New, Stage::Activated),
+            };
+            let change = otadata.select(index, count, state).ok_or(OtaError::SequenceUsedUp)?;
+            self.write(change.labelled(Label::new(stage, None)))?;
             return match self.running {
                 Slot::Ota(running) => self.note(running, verdict, label),
                 Slot::Factory => Ok(()),
@@ -352,6 +413,14 @@ impl<F: NorFlash> Ota<F> {
         let record = Record::new(otadata.records[active].seq, verdict).labelled(label);
         self.write(Change { sector: active, record })
     }
+}
+
+/// Returns whether a record stands for an image that was accepted, by this
+/// crate or another program.
+fn is_accepted(record: Record) -> bool {
+    record.is_valid()
+        && matches!(record.state, State::Valid | State::Undefined)
+        && matches!(record.label.stage(), None | Some(Stage::Accepted))
 }
 
 /// Returns the verdict on an image that did not accept itself in its first

@@ -9,6 +9,9 @@
 //!   blank                      one for each 32 KiB that flash holds
 //! ```
 //!
+//! Encrypted flash reads as noise where it is erased, so that every mark counts:
+//! there a download that was cut starts over.
+//!
 //! A mark is programmed once, after the bytes that it stands for. Any bit of it
 //! that is 0 proves that, so that a torn mark counts. Nothing here is trusted:
 //! what flash holds is hashed again when the download goes on, and once more at

@@ -141,12 +141,36 @@ impl<F: NorFlash> Ota<F> {
         self.flash
     }
 
-    /// Makes boot selection blank, so that the factory app boots next, or
-    /// `ota_0` where there is none. The caller resets the device.
+    /// Goes back to the factory app, or to `ota_0` where there is none: boot
+    /// selection becomes blank. If `ota_0` is not what runs, nobody knows
+    /// whether its image works, and it boots on trial. The caller resets the
+    /// device.
     ///
     /// # Errors
-    /// [`OtaError::Flash`].
+    /// [`OtaError::NothingToGoBackTo`] if no sound image is there, or one that
+    /// was rejected; [`OtaError::Unconfirmed`] if it is what runs, on trial;
+    /// [`OtaError::Flash`], [`OtaError::SequenceUsedUp`].
     pub fn factory_reset(&mut self) -> Result<(), OtaError<F::Error>> {
+        let otadata = self.otadata()?;
+        let first = self.layout.factory.map_or(Slot::Ota(0), |_| Slot::Factory);
+        if first == Slot::Ota(0) && self.running == first {
+            if self.is_on_trial()? {
+                return Err(OtaError::Unconfirmed);
+            }
+            return self.blank();
+        }
+        let region = self.layout.region(first).ok_or(OtaError::NothingToGoBackTo)?;
+        let is_sound = check_slot(&mut self.flash, region).map_err(OtaError::Flash)?.is_ok();
+        let is_rejected = first == Slot::Ota(0) && self.is_rejected(&otadata, 0);
+        match first {
+            _ if !is_sound || is_rejected => Err(OtaError::NothingToGoBackTo),
+            Slot::Factory => self.blank(),
+            Slot::Ota(slot) => self.activate(slot),
+        }
+    }
+
+    /// Makes boot selection blank.
+    fn blank(&mut self) -> Result<(), OtaError<F::Error>> {
         let free = self.otadata()?.free_sector();
         self.erase_record(free)?;
         self.erase_record(1 - free)
@@ -202,10 +226,10 @@ impl<F: NorFlash> Ota<F> {
     /// [`SlotWriter::received`] says where.
     ///
     /// # Errors
-    /// [`OtaError::Unconfirmed`] while what runs is on trial and there is
-    /// something to go back to, [`OtaError::TooLarge`], [`OtaError::Flash`].
+    /// [`OtaError::Unconfirmed`] while what runs is on trial,
+    /// [`OtaError::TooLarge`], [`OtaError::Flash`].
     pub fn begin(&mut self, expected: Expected) -> Result<SlotWriter<'_, F>, OtaError<F::Error>> {
-        if self.is_on_trial()? && self.other_sound_image()?.is_some() {
+        if self.is_on_trial()? {
             return Err(OtaError::Unconfirmed);
         }
         SlotWriter::begin(self, expected)
@@ -237,7 +261,7 @@ impl<F: NorFlash> Ota<F> {
                 self.write(self.select(&otadata, State::Valid)?.labelled(label))
             }
             // The factory app boots where no record decides.
-            Slot::Factory => self.factory_reset(),
+            Slot::Factory => self.blank(),
         }
     }
 

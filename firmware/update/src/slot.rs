@@ -5,6 +5,10 @@
 //!     (goes on behind what flash holds)    (read back)            (otadata)
 //! ```
 //!
+//! Downloading and writing take turns. Flash calls block, on ESP chips with the
+//! cache off, so that no other code runs meanwhile; what overlaps is the
+//! network's own buffering.
+//!
 //! Nothing is erased until the head of the image is found fit. Before the first
 //! sector of the slot is, boot selection is made to name what runs and nothing
 //! else.

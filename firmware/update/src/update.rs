@@ -248,8 +248,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
 
     /// Returns what the slots have against an offer.
     fn objection(&mut self, offer: &Offer) -> Result<Option<Reason>, OtaError<F::Error>> {
-        let rolled_back = self.ota.rolled_back()?;
-        if rolled_back.is_some_and(|version| version.precedence(&offer.version).is_eq()) {
+        if self.ota.was_rolled_back(offer.size, &offer.sha256)? {
             return Ok(Some(Reason::RolledBack));
         }
         if self.ota.awaits_reset(offer.size, &offer.sha256)? {

@@ -35,6 +35,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         if args.ci {
             findings.extend(tools::for_oracles(&project.config.root));
             findings.extend(tools::for_page(&project.config.root));
+            findings.extend(tools::for_fuzz());
+            findings.extend(tools::for_machine());
         }
         findings
     };

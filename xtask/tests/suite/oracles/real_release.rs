@@ -135,6 +135,17 @@ fn the_shipped_bootloader_boots_what_the_client_installed() {
     }
 }
 
+/// Most bytes of an image of this repository.
+const MOST: u32 = 900 * 1024;
+
+#[test]
+fn the_images_of_all_chips_keep_to_900_kib() {
+    let Some(site) = release() else { return };
+    for target in &site.index.releases[0].targets {
+        assert!(target.app.size <= MOST, "{}: {} bytes", target.target, target.app.size);
+    }
+}
+
 /// Returns a board that runs from `ota_0` and is to boot its update in `ota_1`
 /// next.
 fn updated(site: &Published) -> Board {
