@@ -28,7 +28,6 @@ const HOSTS_ISSUERS: &[&str] = &[
     "Google Trust Services LLC",
     "Internet Security Research Group",
     "Microsoft Corporation",
-    "SSL Corporation",
     "Sectigo Limited",
     "The USERTRUST Network",
 ];

@@ -27,7 +27,7 @@
 
 use crate::{
     error::OtaError,
-    layout::{MAX_SLOTS, Slot},
+    layout::Slot,
     ota::{Ota, check_slot, read_head},
     otadata::{Boot, Change, Label, OtaData, Record, Stage, State},
     slot::slot_digest,
@@ -347,18 +347,16 @@ impl<F: NorFlash> Ota<F> {
     /// not rejected: the one that ran before, if it can be.
     fn other_sound_image(&mut self) -> Result<Option<Slot>, OtaError<F::Error>> {
         let otadata = self.otadata()?;
-        let rest = self.layout.partitions().filter(|slot| *slot != self.running);
-        // Upwards from the running slot is back in time, the factory app last.
-        let mut candidates: heapless::Vec<Slot, { MAX_SLOTS + 1 }> = rest.collect();
-        let first = self.previous(&otadata);
         let count = self.layout.slots().len();
-        candidates.sort_unstable_by_key(|slot| match (*slot, self.running) {
-            (slot, _) if Some(slot) == first => 0,
-            (Slot::Factory, _) => count + 1,
-            (Slot::Ota(slot), Slot::Ota(running)) => 1 + (running + count - slot - 1) % count,
-            (Slot::Ota(slot), Slot::Factory) => 1 + slot,
-        });
-        for slot in candidates {
+        let first = self.previous(&otadata);
+        // Slots are used in turn: downwards is back in time.
+        let start = match self.running {
+            Slot::Ota(running) => running,
+            Slot::Factory => count,
+        };
+        let slots = (1..=count).map(|step| Slot::Ota((start + count - step) % count));
+        let rest = slots.chain([Slot::Factory]).filter(|slot| Some(*slot) != first);
+        for slot in first.into_iter().chain(rest).filter(|slot| *slot != self.running) {
             if let Slot::Ota(index) = slot
                 && self.is_rejected(&otadata, index)
             {
