@@ -16,7 +16,8 @@
 //! - the running slot is never written: [`slot::SlotWriter`] is made for the
 //!   spare one only;
 //! - a slot becomes bootable only through [`slot::Verified`], which exists only
-//!   after the whole image was checked and read back from flash;
+//!   after the whole image was checked and read back from flash. The way back
+//!   leads to sound images only, and one that never ran boots on trial;
 //! - boot selection changes last, by writing the record of otadata that does
 //!   not decide at present: whatever is cut short, the running firmware stays
 //!   bootable.

@@ -3,7 +3,6 @@
 pub(crate) use towline_sim::sample::app_image;
 
 /// The partition table of the demo firmware: two slots of 1856 KiB.
-#[allow(dead_code, reason = "not every test needs a table")]
 pub(crate) const PARTITIONS: &str = "\
 nvs,       data, nvs,   0x9000,   0x4000
 otadata,   data, ota,   0xd000,   0x2000
