@@ -18,14 +18,14 @@ const FLAGS = [
 export const DESKTOP = { width: 1280, height: 900 };
 export const PHONE = { width: 360, height: 780 };
 
-/** Starts the browser; throws, with the command to run, when there is none. */
-export async function launch() {
+/** Starts the browser, with further flags; throws, with the command to run, when there is none. */
+export async function launch(more = []) {
   if (!existsSync(EXECUTABLE)) {
     throw new Error(
       `no Chromium at ${EXECUTABLE}: install it with \`apt-get install chromium\`, or name yours with CHROMIUM`,
     );
   }
-  return chromium.launch({ executablePath: EXECUTABLE, headless: true, chromiumSandbox: false, args: FLAGS });
+  return chromium.launch({ executablePath: EXECUTABLE, headless: true, chromiumSandbox: false, args: [...FLAGS, ...more] });
 }
 
 /** Opens every disclosure of the page. */
