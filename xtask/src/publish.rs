@@ -212,6 +212,7 @@ mod tests {
         config::Config,
         disk::Disk,
         image,
+        installer::{Bundle, File},
         site::{SiteError, render},
         store::{DirectoryStore, sha256},
     };
@@ -223,6 +224,15 @@ mod tests {
     use towline_descriptor::Chip;
 
     const CONFIG: &str = "project = \"lamp\"\nbase-url = \"https://example.org/\"\n[targets.esp32c3]\nbuild.prebuilt = \"app.bin\"\npartition-table = \"partitions.csv\"\n";
+
+    /// An installer without anything in it.
+    fn installer() -> Bundle {
+        let [script, style, licenses, demo] =
+            ["installer-0.js", "installer-0.css", "licenses-0.txt", "demo-0.js"].map(str::to_owned);
+        let published = [&script, &style, &licenses].map(|name| (name.clone(), b"//".to_vec()));
+        let demo = File { name: demo, bytes: Vec::new() };
+        Bundle { published: published.into(), script, style, licenses, demo }
+    }
 
     /// A project that releases two versions, one after the other.
     struct Project {
@@ -253,7 +263,7 @@ mod tests {
             let existing = store.records()?;
             let draft = Draft::new(&self.config.project, &source, None, None, &existing, images)?;
             draft.keep(&store, &existing, &[])?;
-            let site = render(&self.config, &self.channels, &store.records()?)?;
+            let site = render(&self.config, &self.channels, &store.records()?, &installer())?;
             let receipts = self.root.join("dist/store/.checked.json");
             site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
             Ok(())
@@ -339,7 +349,7 @@ mod tests {
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site = render(&project.config, &project.channels, &releases).unwrap();
+        let site = render(&project.config, &project.channels, &releases, &installer()).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));

@@ -3,6 +3,7 @@
 use super::{build::build_images, chosen_targets, plan, print_json, site};
 use crate::{
     cli::Global,
+    installer::Installer,
     name::TargetName,
     project::{Places, Project},
     publish::{Draft, DraftError, TargetFacts},
@@ -68,6 +69,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     project.releases()?;
     refuse_foreign(&project.site_dir)?;
+    let installer = Installer::beside_program()?.built(ui)?;
     let source = Source::of(&config.root)?;
     let images = build_images(&project, &targets, &source, ui)?;
     let facts = |name: &TargetName| {
@@ -96,11 +98,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
     ui.say("rendering and checking the site");
-    match site::write(&project, &channels, &releases) {
+    match site::write(&project, &channels, &releases, &installer) {
         // An artifact is missing or damaged; those of this release are at hand.
         Err(SiteError::Store(_) | SiteError::Problems(_)) => {
             draft.put_artifacts(&store)?;
-            site::write(&project, &channels, &releases)?;
+            site::write(&project, &channels, &releases, &installer)?;
         }
         result => result?,
     }
