@@ -201,6 +201,9 @@ struct Manifest<'a> {
     name: &'a str,
     version: &'a str,
     new_install_prompt_erase: bool,
+    /// Seconds to wait for Improv after an install; 10 where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_install_improv_wait_time: Option<u32>,
     builds: Vec<ManifestBuild>,
 }
 
@@ -239,6 +242,8 @@ fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
         name: &config.title,
         version: newest.map_or("", |record| record.version.as_str()),
         new_install_prompt_erase: true,
+        // Waiting for firmware that has no Improv is time lost.
+        new_install_improv_wait_time: (!config.installer.improv).then_some(0),
         builds: builds
             .map(|(name, record)| (name, record, &record.targets[*name]))
             .filter(|(.., target)| !target.parts.is_empty())

@@ -65,6 +65,7 @@ struct PageRelease {
     yanked: Option<String>,
     released: String,
     notes: Option<String>,
+    min_from: Option<Version>,
     channels: Vec<String>,
     commit: Option<String>,
     targets: Vec<PageTarget>,
@@ -173,6 +174,7 @@ fn release(
         yanked: release.yanked,
         released: release.released,
         notes: release.notes,
+        min_from: release.min_from,
         commit: release.commit,
     }
 }
