@@ -3,12 +3,17 @@
 //! The file is parsed once into types that cannot be wrong; every error names
 //! file, line, column and what was expected.
 
+mod error;
+mod psram;
+
+pub use error::ConfigError;
+
 use crate::name::{ChannelName, ProjectName, TargetName};
 use espflash::flasher::{FlashFrequency, FlashMode, FlashSize};
 use indexmap::IndexMap;
+use psram::Psram;
 use serde::Deserialize;
 use std::{
-    fmt,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -40,6 +45,8 @@ pub struct Config {
     pub ca: Option<PathBuf>,
     /// Channels in the order of the file.
     pub channels: IndexMap<ChannelName, Channel>,
+    /// How boards are installed from the page.
+    pub installer: Installer,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -50,6 +57,20 @@ pub struct Config {
 pub struct Channel {
     /// One sentence for the page.
     pub description: Option<String>,
+}
+
+/// What the page needs to know to install a board.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Installer {
+    /// Whether the firmware sets up Wi-Fi by Improv over the serial line.
+    pub improv: bool,
+}
+
+impl Default for Installer {
+    fn default() -> Self {
+        Self { improv: true }
+    }
 }
 
 /// A board variant.
@@ -66,6 +87,8 @@ pub struct Target {
     pub partition_table_offset: u32,
     /// Size of the flash chip.
     pub flash_size: FlashSize,
+    /// PSRAM in bytes that the board has to have.
+    pub psram: Option<u32>,
     /// How the flash chip is read; the chip's default where not given.
     pub flash_mode: Option<FlashMode>,
     /// Clock of the flash chip; the chip's default where not given.
@@ -102,60 +125,6 @@ pub enum Build {
     Prebuilt(PathBuf),
 }
 
-/// What is wrong with a configuration file, and where.
-#[derive(Debug)]
-pub struct ConfigError {
-    path: PathBuf,
-    /// Line, column and text of the line.
-    place: Option<(usize, usize, String, usize)>,
-    message: String,
-}
-
-impl ConfigError {
-    /// Describes a fault of the bytes `span` of `text`, the content of `path`.
-    pub(crate) fn at(
-        path: &Path,
-        text: &str,
-        span: Option<Range<usize>>,
-        message: impl Into<String>,
-    ) -> Self {
-        let place = span.map(|span| {
-            let start = span.start.min(text.len());
-            let line_start = text[..start].rfind('\n').map_or(0, |newline| newline + 1);
-            let line = text[line_start..].lines().next().unwrap_or_default();
-            let number = text[..line_start].matches('\n').count() + 1;
-            let column = text[line_start..start].chars().count() + 1;
-            let width = text
-                .get(start..span.end)
-                .map_or(1, |t| t.lines().next().map_or(1, |l| l.chars().count()));
-            (number, column, line.to_owned(), width.max(1))
-        });
-        Self { path: path.to_owned(), place, message: message.into() }
-    }
-
-    /// Describes a fault that the TOML parser found.
-    pub(crate) fn toml(path: &Path, text: &str, error: &toml::de::Error) -> Self {
-        Self::at(path, text, error.span(), error.message().trim_end())
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
-        match &self.place {
-            None => write!(f, "{path}: {}", self.message),
-            Some((number, column, line, width)) => {
-                let gutter = number.to_string().len();
-                writeln!(f, "{path}:{number}:{column}: {}", self.message)?;
-                write!(f, "{:gutter$} |\n{number} | {line}\n{:gutter$} | ", "", "")?;
-                write!(f, "{:1$}{2}", "", column - 1, "^".repeat(*width))
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConfigError {}
-
 /// The file as it is written.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", expecting = "a project's configuration")]
@@ -167,6 +136,8 @@ struct Raw {
     ca: Option<PathBuf>,
     #[serde(default)]
     channels: IndexMap<ChannelName, Channel>,
+    #[serde(default)]
+    installer: Installer,
     #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
@@ -193,6 +164,7 @@ struct RawTarget {
     flash_size: Option<FlashSize>,
     flash_mode: Option<FlashMode>,
     flash_freq: Option<FlashFrequency>,
+    psram: Option<Spanned<Psram>>,
     bootloader: Option<PathBuf>,
 }
 
@@ -267,6 +239,7 @@ impl Config {
             base_url,
             ca,
             channels,
+            installer: raw.installer,
             targets,
         })
     }
@@ -303,6 +276,11 @@ impl RawTarget {
         {
             return Err((Some(offset.span()), "expected a multiple of 0x1000".into()));
         }
+        if let Some(psram) = &self.psram
+            && !psram::is_possible(chip)
+        {
+            return Err((Some(psram.span()), format!("an {chip} has no PSRAM")));
+        }
         let under_root = |path: &PathBuf| root.join(path);
         let build = self.build.get_ref().check(root).map_err(|m| (Some(self.build.span()), m))?;
         Ok(Target {
@@ -315,6 +293,7 @@ impl RawTarget {
                 .map(under_root),
             partition_table_offset: offset.map_or(PARTITION_TABLE_OFFSET, Spanned::into_inner),
             flash_size: self.flash_size.or(defaults.flash_size).unwrap_or_default(),
+            psram: self.psram.map(|psram| psram.into_inner().0),
             flash_mode: self.flash_mode.or(defaults.flash_mode),
             flash_freq: self.flash_freq.or(defaults.flash_freq),
             bootloader: self.bootloader.as_ref().map(under_root),
@@ -415,6 +394,16 @@ build.cargo = "firmware"
     }
 
     #[test]
+    fn what_the_installer_has_to_know_is_read() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!((config.installer.improv, config.targets[0].psram), (true, None));
+        let text = MINIMAL.replace("esp32c3]", "esp32s3]\npsram = \"8MB\"");
+        let config = parse(&format!("{text}[installer]\nimprov = false\n")).unwrap();
+        assert_eq!((config.installer.improv, config.targets[0].psram), (false, Some(8 << 20)));
+        assert!(parse(&format!("{text}[installer]\n")).unwrap().installer.improv);
+    }
+
+    #[test]
     fn errors_point_at_the_fault() {
         let faults = [
             ("esp32c3]", "desk]", "/p/towline.toml:4:10: target `desk` is not named after a chip"),
@@ -445,6 +434,26 @@ build.cargo = "firmware"
                 "build.cargo = \"firmware\"",
                 "flash-size = \"5MB\"",
                 "/p/towline.toml:5:14: unknown variant `5MB`, expected one of",
+            ),
+            (
+                "[targets",
+                "[installer]\nimprov = 1\n[targets",
+                "/p/towline.toml:5:10: invalid type: integer `1`, expected a boolean",
+            ),
+            (
+                "[targets",
+                "[installer]\nimprof = true\n[targets",
+                "/p/towline.toml:5:1: unknown field `improf`, expected `improv`",
+            ),
+            (
+                "build.cargo",
+                "psram = \"8\"\nbuild.cargo",
+                "/p/towline.toml:5:9: not a size of PSRAM: expected \"2MB\"",
+            ),
+            (
+                "build.cargo",
+                "psram = \"8MB\"\nbuild.cargo",
+                "/p/towline.toml:5:9: an esp32c3 has no PSRAM",
             ),
             ("build.cargo = \"firmware\"", "", "/p/towline.toml:4:1: missing field `build`"),
             ("project = \"lamp\"\n", "", "/p/towline.toml:1:1: missing field `project`"),

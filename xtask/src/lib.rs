@@ -33,6 +33,7 @@ pub mod config;
 pub mod disk;
 pub mod flash;
 pub mod image;
+pub mod installer;
 pub mod name;
 pub mod placement;
 pub mod plan;

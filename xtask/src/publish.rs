@@ -50,6 +50,14 @@ pub enum DraftError {
         /// Its version.
         found: Version,
     },
+    /// The release would understand no settings, not even its own.
+    #[error("--min-from {min_from} is higher than the release, which is {version}")]
+    MinFrom {
+        /// What was asked for.
+        min_from: Version,
+        /// The version of the release.
+        version: Version,
+    },
     /// There is nothing to release.
     #[error("there is no target to release")]
     Empty,
@@ -59,16 +67,16 @@ pub enum DraftError {
 }
 
 impl Draft {
-    /// Makes a release of these images. `asked` is the version that it is to
-    /// have; a leading `v` does not count. `existing` are the releases so far,
-    /// lowest version first.
+    /// Makes a release of these images. `words` are what it says of itself.
+    /// `asked` is the version that it is to have; a leading `v` does not count.
+    /// `existing` are the releases so far, lowest version first.
     ///
     /// # Errors
     /// [`DraftError`].
     pub fn new(
         project: &ProjectName,
         source: &Source,
-        notes: Option<String>,
+        Words { notes, min_from }: Words,
         asked: Option<&Version>,
         existing: &[Record],
         images: IndexMap<TargetName, (Images, TargetFacts)>,
@@ -90,6 +98,11 @@ impl Draft {
         {
             return Err(DraftError::Asked { asked: asked.clone(), target: first, found: version });
         }
+        if let Some(min_from) = &min_from
+            && min_from.precedence(&version).is_gt()
+        {
+            return Err(DraftError::MinFrom { min_from: min_from.clone(), version });
+        }
         let twin = existing.iter().find(|record| record.version == version);
         let targets: Vec<_> = images
             .iter()
@@ -108,6 +121,7 @@ impl Draft {
             commit: source.commit.clone(),
             dirty: source.dirty,
             notes,
+            min_from,
             targets: targets.into_iter().collect(),
         };
         let images = images.into_values().map(|(images, _)| images).collect();
@@ -151,6 +165,15 @@ impl Draft {
     }
 }
 
+/// What a release says of itself, beside what is read from its images.
+#[derive(Clone, Debug, Default)]
+pub struct Words {
+    /// Release notes, plain text.
+    pub notes: Option<String>,
+    /// The oldest version whose settings it understands.
+    pub min_from: Option<Version>,
+}
+
 /// What is known of a target beside its images.
 #[derive(Clone, Debug)]
 pub struct TargetFacts {
@@ -158,6 +181,8 @@ pub struct TargetFacts {
     pub chip: towline_descriptor::Chip,
     /// Size of the flash chip in bytes.
     pub flash_size: u32,
+    /// PSRAM in bytes that the board has to have.
+    pub psram: Option<u32>,
 }
 
 /// Why a release was not kept.
@@ -191,6 +216,7 @@ fn target_record(
     Ok(TargetRecord {
         chip: facts.chip,
         flash_size: facts.flash_size,
+        psram: facts.psram,
         slot_size: images.slot_size,
         secure_version: images.head.app.secure_version,
         app,
@@ -212,6 +238,7 @@ mod tests {
         config::Config,
         disk::Disk,
         image,
+        installer::{Bundle, File},
         site::{SiteError, render},
         store::{DirectoryStore, sha256},
     };
@@ -223,6 +250,15 @@ mod tests {
     use towline_descriptor::Chip;
 
     const CONFIG: &str = "project = \"lamp\"\nbase-url = \"https://example.org/\"\n[targets.esp32c3]\nbuild.prebuilt = \"app.bin\"\npartition-table = \"partitions.csv\"\n";
+
+    /// An installer without anything in it.
+    fn installer() -> Bundle {
+        let [script, style, licenses, demo] =
+            ["installer-0.js", "installer-0.css", "licenses-0.txt", "demo-0.js"].map(str::to_owned);
+        let published = [&script, &style, &licenses].map(|name| (name.clone(), b"//".to_vec()));
+        let demo = File { name: demo, bytes: Vec::new() };
+        Bundle { published: published.into(), script, style, licenses, demo }
+    }
 
     /// A project that releases two versions, one after the other.
     struct Project {
@@ -245,15 +281,22 @@ mod tests {
             fs::write(&app, app_image(Chip::Esp32c3, "lamp", version, 9000)).unwrap();
             let images =
                 image::make(&self.config.project, target, &app, &image::Tables::default())?;
-            let facts = TargetFacts { chip: target.chip, flash_size: 4 << 20 };
+            let facts = TargetFacts { chip: target.chip, flash_size: 4 << 20, psram: None };
             let source = Source { date: 0, commit: None, dirty: false };
             let images = IndexMap::from([(name.clone(), (images, facts))]);
             let store = DirectoryStore::new(&self.root.join("dist/store"), disk.clone());
             let _lock = store.lock(|| {})?;
             let existing = store.records()?;
-            let draft = Draft::new(&self.config.project, &source, None, None, &existing, images)?;
+            let draft = Draft::new(
+                &self.config.project,
+                &source,
+                Words::default(),
+                None,
+                &existing,
+                images,
+            )?;
             draft.keep(&store, &existing, &[])?;
-            let site = render(&self.config, &self.channels, &store.records()?)?;
+            let site = render(&self.config, &self.channels, &store.records()?, &installer())?;
             let receipts = self.root.join("dist/store/.checked.json");
             site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
             Ok(())
@@ -339,7 +382,7 @@ mod tests {
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site = render(&project.config, &project.channels, &releases).unwrap();
+        let site = render(&project.config, &project.channels, &releases, &installer()).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));

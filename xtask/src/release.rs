@@ -29,6 +29,9 @@ pub struct Record {
     pub dirty: bool,
     /// Release notes, plain text.
     pub notes: Option<String>,
+    /// The oldest version whose settings this one understands; `None` where all
+    /// are understood. Records of before this field have none.
+    pub min_from: Option<Version>,
     /// What was built for each target.
     pub targets: IndexMap<TargetName, TargetRecord>,
 }
@@ -40,6 +43,9 @@ pub struct TargetRecord {
     pub chip: Chip,
     /// Size of the flash chip in bytes.
     pub flash_size: u32,
+    /// PSRAM in bytes that the board has to have. Records of before this field
+    /// ask for none.
+    pub psram: Option<u32>,
     /// Size of the smallest app slot in bytes; `None` without a partition
     /// table.
     pub slot_size: Option<u32>,
@@ -256,13 +262,13 @@ fn difference(built: &Record, released: &Record) -> Option<RuleError> {
         if built.targets.get(target) != released.targets.get(target) {
             let (mut old, mut new) = (hashes(released, target), hashes(built, target));
             if old == new {
-                // The same bytes for another flash: size, slots or offsets.
+                // The same bytes for another board: memory, slots or offsets.
                 let facts = |record: &Record| {
                     let target = &record.targets[target];
                     let offsets: Vec<_> = target.parts.iter().map(|part| part.offset).collect();
                     format!(
-                        "flash {:?}, slot {:?}, offsets {offsets:?}",
-                        target.flash_size, target.slot_size
+                        "flash {:?}, PSRAM {:?}, slot {:?}, offsets {offsets:?}",
+                        target.flash_size, target.psram, target.slot_size
                     )
                 };
                 (old, new) = (facts(released), facts(built));
@@ -289,6 +295,7 @@ pub(crate) mod tests {
         let target = |name: &str| TargetRecord {
             chip: name.parse().unwrap(),
             flash_size: 4 << 20,
+            psram: None,
             slot_size: Some(0x1D_0000),
             secure_version: 0,
             app: app.clone(),
@@ -307,6 +314,7 @@ pub(crate) mod tests {
             commit: Some("0123456789abcdef0123456789abcdef01234567".into()),
             dirty: false,
             notes: Some("Brighter.\n<script>alert(1)</script>".into()),
+            min_from: None,
             targets: targets.iter().map(|name| (name.parse().unwrap(), target(name))).collect(),
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     check,
     config::Config,
     disk::{Disk, temporary_beside},
+    installer::Bundle,
     name::{ChannelName, TargetName},
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
@@ -110,7 +111,8 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
     format!("ota/{channel}/{target}.json")
 }
 
-/// Renders the site for these releases, lowest version first.
+/// Renders the site for these releases, lowest version first, with `installer`
+/// on its page.
 ///
 /// # Errors
 /// [`SiteError::Template`].
@@ -118,6 +120,7 @@ pub fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
+    installer: &Bundle,
 ) -> Result<Site, SiteError> {
     let mut files = BTreeMap::new();
     let mut artifacts = BTreeMap::new();
@@ -136,7 +139,7 @@ pub fn render(
         }
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
-    page::render(config, channels, releases, &mut files)?;
+    page::render(config, channels, releases, installer, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
     Ok(Site { index, files, artifacts })
@@ -198,6 +201,9 @@ struct Manifest<'a> {
     name: &'a str,
     version: &'a str,
     new_install_prompt_erase: bool,
+    /// Seconds to wait for Improv after an install; 10 where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    new_install_improv_wait_time: Option<u32>,
     builds: Vec<ManifestBuild>,
 }
 
@@ -236,6 +242,8 @@ fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
         name: &config.title,
         version: newest.map_or("", |record| record.version.as_str()),
         new_install_prompt_erase: true,
+        // Waiting for firmware that has no Improv is time lost.
+        new_install_improv_wait_time: (!config.installer.improv).then_some(0),
         builds: builds
             .map(|(name, record)| (name, record, &record.targets[*name]))
             .filter(|(.., target)| !target.parts.is_empty())

@@ -288,5 +288,14 @@ mod tests {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/1.4.0-rc.1.json");
         let record = read_record(&path).unwrap();
         assert_eq!(record.targets[0].parts.len(), 4);
+        assert_eq!((record.min_from, record.targets[0].psram), (None, None));
+    }
+
+    #[test]
+    fn frozen_record_1_with_min_from_and_psram_is_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/frozen/1.5.0.json");
+        let record = read_record(&path).unwrap();
+        assert_eq!(record.min_from.as_ref().map(Version::as_str), Some("1.2.0"));
+        assert_eq!(record.targets[0].psram, Some(8 << 20));
     }
 }

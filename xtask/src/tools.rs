@@ -9,6 +9,12 @@ use crate::{
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 
+/// The oldest Node.js that bundles the installer of the page and tests it.
+pub const NODE: &str = "20.19";
+
+/// npm as a program is called: on Windows it is a script.
+pub const NPM: &str = if cfg!(windows) { "npm.cmd" } else { "npm" };
+
 /// A tool or file, and whether it is there.
 #[derive(Clone, Debug, Serialize)]
 pub struct Finding {
@@ -37,6 +43,7 @@ impl Finding {
 /// Looks at what releases of a project need.
 pub fn for_release(config: &Config) -> Vec<Finding> {
     let mut findings = vec![version_of("git", &["--version"], "git")];
+    findings.extend(for_installer());
     let mut triples = Vec::new();
     for (name, target) in &config.targets {
         let what = |what: &str| format!("{name}: {what}");
@@ -94,12 +101,31 @@ pub fn for_page(root: &Path) -> Vec<Finding> {
         Some(path) => Finding::ok("chromium", path.display().to_string()),
         None => apt("chromium", "a browser for the tests of the page", "chromium"),
     };
-    vec![
-        version_of("node", &["--version"], "nodejs"),
-        version_of("npm", &["--version"], "npm"),
-        chromium,
-        page_packages(root),
-    ]
+    for_installer().into_iter().chain([chromium, page_packages(root)]).collect()
+}
+
+/// Looks at what bundles the installer of the page.
+pub fn for_installer() -> Vec<Finding> {
+    vec![node(), version_of(NPM, &["--version"], "npm")]
+}
+
+fn node() -> Finding {
+    let found = version_of("node", &["--version"], "nodejs");
+    if found.ok && !is_at_least(&found.detail, NODE) {
+        // What the package would install is no newer.
+        let detail = format!("{} is older than {NODE}; see https://nodejs.org", found.detail);
+        return Finding::missing("node", detail, &[]);
+    }
+    found
+}
+
+/// Compares versions by major and minor number; a leading `v` does not count.
+fn is_at_least(version: &str, least: &str) -> bool {
+    let numbers = |text: &str| -> Option<(u32, u32)> {
+        let (major, rest) = text.trim_start_matches('v').split_once('.')?;
+        Some((major.parse().ok()?, rest.split('.').next()?.parse().ok()?))
+    };
+    numbers(version).is_some_and(|version| Some(version) >= numbers(least))
 }
 
 /// Looks at what the fuzz targets need.
@@ -250,4 +276,26 @@ fn find_program(name: &str, dir: &Path) -> Option<PathBuf> {
     }
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|dir| dir.join(name)).find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_of_node_are_compared_as_numbers() {
+        for (version, enough) in [
+            ("v20.19.0", true),
+            ("v20.20.2", true),
+            ("v22.0.0", true),
+            ("v100.1.0", true),
+            ("v20.9.0", false),
+            ("v18.20.4", false),
+            ("v9.99.0", false),
+            ("", false),
+            ("nonsense", false),
+        ] {
+            assert_eq!(is_at_least(version, NODE), enough, "{version}");
+        }
+    }
 }

@@ -3,9 +3,10 @@
 use super::{build::build_images, chosen_targets, plan, print_json, site};
 use crate::{
     cli::Global,
+    installer::Installer,
     name::TargetName,
     project::{Places, Project},
-    publish::{Draft, DraftError, TargetFacts},
+    publish::{Draft, DraftError, TargetFacts, Words},
     release::{Admission, Record},
     site::{SiteError, refuse_foreign, size_text},
     source::Source,
@@ -41,6 +42,10 @@ pub(crate) struct Args {
     /// File with release notes, plain text.
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
+    /// Oldest version whose settings this release understands. The page warns
+    /// those who would keep the settings of an older one.
+    #[arg(long, value_name = "VERSION")]
+    min_from: Option<Version>,
     #[command(flatten)]
     places: Places,
     /// Show the plan and do nothing.
@@ -68,11 +73,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     project.releases()?;
     refuse_foreign(&project.site_dir)?;
+    let installer = Installer::beside_program()?.built(ui)?;
     let source = Source::of(&config.root)?;
     let images = build_images(&project, &targets, &source, ui)?;
     let facts = |name: &TargetName| {
         let target = &config.targets[name];
-        TargetFacts { chip: target.chip, flash_size: target.flash_size.size() }
+        TargetFacts { chip: target.chip, flash_size: target.flash_size.size(), psram: target.psram }
     };
     let images: IndexMap<_, _> = images
         .into_iter()
@@ -82,7 +88,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         })
         .collect();
     let version = args.version.as_ref();
-    let draft = Draft::new(&config.project, &source, notes, version, &project.releases()?, images)
+    let words = Words { notes, min_from: args.min_from.clone() };
+    let draft = Draft::new(&config.project, &source, words, version, &project.releases()?, images)
         .map_err(|error| match error {
             DraftError::Asked { .. } => anyhow::Error::from(Hinted::new(
                 error.to_string(),
@@ -96,11 +103,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
     ui.say("rendering and checking the site");
-    match site::write(&project, &channels, &releases) {
+    match site::write(&project, &channels, &releases, &installer) {
         // An artifact is missing or damaged; those of this release are at hand.
         Err(SiteError::Store(_) | SiteError::Problems(_)) => {
             draft.put_artifacts(&store)?;
-            site::write(&project, &channels, &releases)?;
+            site::write(&project, &channels, &releases, &installer)?;
         }
         result => result?,
     }
@@ -119,6 +126,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         ));
         if record.notes != draft.record.notes && draft.record.notes.is_some() {
             ui.say("its notes stay as they were recorded");
+        }
+        if record.min_from != draft.record.min_from && draft.record.min_from.is_some() {
+            let kept = record.min_from.as_ref().map_or("none", Version::as_str);
+            ui.say(format_args!("its --min-from stays as it was recorded: {kept}"));
         }
     } else if record.dirty {
         ui.say("\nnote: the work tree has changes that are not committed");

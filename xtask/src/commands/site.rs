@@ -4,6 +4,7 @@ use crate::{
     channel::Channels,
     cli::Global,
     disk::Disk,
+    installer::{Bundle, Installer},
     project::{Places, Project},
     release::Record,
     site::{SiteError, render},
@@ -31,9 +32,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         return Err(Hinted::new(message, "make one with `cargo xtask release`").into());
     }
     let ui = global.ui();
+    let installer = Installer::beside_program()?.built(ui)?;
     let _lock =
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
-    write(&project, &project.channels()?, &releases)?;
+    write(&project, &project.channels()?, &releases, &installer)?;
     println!("{}", project.site_dir.display());
     Ok(ExitCode::SUCCESS)
 }
@@ -43,11 +45,12 @@ pub(crate) fn write(
     project: &Project,
     channels: &Channels,
     releases: &[Record],
+    installer: &Bundle,
 ) -> Result<(), SiteError> {
     if let Some((channel, reason)) = channels.stranded(releases) {
         return Err(SiteError::Stranded { channel: channel.clone(), reason });
     }
-    let site = render(&project.config, channels, releases)?;
+    let site = render(&project.config, channels, releases, installer)?;
     let receipts = project.store_dir.join(".checked.json");
     site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())
 }

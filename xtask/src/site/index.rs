@@ -4,7 +4,7 @@
 use super::{artifact_path, descriptor_path, listed};
 use crate::{
     channel::Channels,
-    config::Config,
+    config::{self, Config},
     name::{ChannelName, ProjectName, TargetName},
     release::{Artifact, Record, Role, TargetRecord},
     source::date_text,
@@ -28,6 +28,10 @@ pub struct Index {
     pub title: String,
     /// Where the site is served, with a slash at its end.
     pub base_url: String,
+    /// Whether the firmware sets up Wi-Fi by Improv over the serial line. Sites
+    /// of before this field left that to be tried.
+    #[serde(default = "improv_by_default")]
+    pub improv: bool,
     /// Channels.
     pub channels: Vec<IndexChannel>,
     /// Releases, highest version first.
@@ -73,6 +77,8 @@ pub struct IndexRelease {
     pub released: String,
     /// Release notes, plain text.
     pub notes: Option<String>,
+    /// The oldest version whose settings this one understands.
+    pub min_from: Option<Version>,
     /// The commit that was built.
     pub commit: Option<String>,
     /// Its images by target.
@@ -90,6 +96,8 @@ pub struct IndexTarget {
     pub chip_family: String,
     /// Size of the flash chip in bytes.
     pub flash_size: u32,
+    /// PSRAM in bytes that the board has to have.
+    pub psram: Option<u32>,
     /// Size of the smallest app slot in bytes.
     pub slot_size: Option<u32>,
     /// Anti-rollback version.
@@ -124,6 +132,10 @@ pub struct IndexArtifact {
     pub size: u32,
     /// SHA-256 of its bytes.
     pub sha256: Sha256,
+}
+
+fn improv_by_default() -> bool {
+    config::Installer::default().improv
 }
 
 /// Returns the targets that a channel serves, in the order of their names,
@@ -165,6 +177,7 @@ pub(super) fn make(
         project: config.project.clone(),
         title: config.title.clone(),
         base_url: config.base_url.clone(),
+        improv: config.installer.improv,
         channels: config.channels.iter().map(channel).collect(),
         releases: releases.iter().rev().map(|record| release(record, channels)).collect(),
         files: files
@@ -182,6 +195,7 @@ pub(super) fn release(record: &Record, channels: &Channels) -> IndexRelease {
         yanked: channels.yank_reason(&record.version).map(str::to_owned),
         released: date_text(record.source_date),
         notes: record.notes.clone(),
+        min_from: record.min_from.clone(),
         commit: record.commit.clone(),
         targets: record.targets.iter().map(|(name, t)| target(record, name, t)).collect(),
     }
@@ -199,6 +213,7 @@ pub(super) fn target(record: &Record, name: &TargetName, target: &TargetRecord) 
         chip: target.chip,
         chip_family: target.chip.family().to_owned(),
         flash_size: target.flash_size,
+        psram: target.psram,
         slot_size: target.slot_size,
         secure_version: target.secure_version,
         app: file(Role::App, &target.app),
@@ -212,5 +227,19 @@ pub(super) fn target(record: &Record, name: &TargetName, target: &TargetRecord) 
             })
             .collect(),
         factory: target.factory.as_ref().map(|factory| file(Role::Factory, factory)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frozen_index_1_is_read() {
+        let index: Index =
+            serde_json::from_str(include_str!("../../tests/frozen/releases-1.json")).unwrap();
+        assert!(index.improv);
+        assert_eq!((index.releases.len(), index.releases[0].min_from.as_ref()), (1, None));
+        assert_eq!(index.releases[0].targets[0].psram, None);
     }
 }

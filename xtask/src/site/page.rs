@@ -4,6 +4,7 @@ use super::{IndexTarget, SiteError, descriptor_path, index, served_targets};
 use crate::{
     channel::Channels,
     config::{Channel, Config},
+    installer::Bundle,
     name::{ChannelName, TargetName},
     release::Record,
     source::date_text,
@@ -35,6 +36,10 @@ struct Context<'a> {
 struct Assets {
     style: String,
     icon: String,
+    /// The installer's.
+    script: String,
+    installer_style: String,
+    licenses: String,
 }
 
 #[derive(Serialize)]
@@ -60,6 +65,7 @@ struct PageRelease {
     yanked: Option<String>,
     released: String,
     notes: Option<String>,
+    min_from: Option<Version>,
     channels: Vec<String>,
     commit: Option<String>,
     targets: Vec<PageTarget>,
@@ -80,15 +86,24 @@ pub(super) fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
+    installer: &Bundle,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<(), SiteError> {
+    let in_assets = |name: &str| format!("assets/{name}");
+    files.extend(installer.published.iter().map(|(name, bytes)| (in_assets(name), bytes.clone())));
     let mut asset = |stem: &str, extension: &str, text: &str| {
         let hash = sha256(text.as_bytes()).to_string();
         let path = format!("assets/{stem}-{}.{extension}", &hash[..8]);
         files.insert(path.clone(), text.as_bytes().to_vec());
         path
     };
-    let assets = Assets { style: asset("style", "css", STYLE), icon: asset("icon", "svg", ICON) };
+    let assets = Assets {
+        style: asset("style", "css", STYLE),
+        icon: asset("icon", "svg", ICON),
+        script: in_assets(&installer.script),
+        installer_style: in_assets(&installer.style),
+        licenses: in_assets(&installer.licenses),
+    };
     let context = Context {
         title: &config.title,
         project: config.project.as_str(),
@@ -159,6 +174,7 @@ fn release(
         yanked: release.yanked,
         released: release.released,
         notes: release.notes,
+        min_from: release.min_from,
         commit: release.commit,
     }
 }

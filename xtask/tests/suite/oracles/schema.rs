@@ -43,17 +43,18 @@ description = 'For \"testers\".'
 [defaults]";
 
 /// A project with a prerelease, which `stable` does not serve, a yanked
-/// release, notes, and a channel that serves nothing.
+/// release, notes, a channel that serves nothing, and conditions for an install.
 fn eventful() -> Project {
     let chips = [Chip::Esp32, Chip::Esp32c6];
     let project = Project::new(&chips);
     let config = project.read("towline.toml").replace("[defaults]", CHANNELS);
-    project.write("towline.toml", config);
+    let config = config.replace("[targets.esp32]", "[targets.esp32]\npsram = \"4MB\"");
+    project.write("towline.toml", format!("{config}[installer]\nimprov = false\n"));
     project.write("channels.toml", "[channels.lab]\nfollow = \"^99\"\n");
     project.write("notes.txt", "Brighter.\n<b>Not bold.</b>\n");
     project.build(&chips, "v1.0.0").done(&["release"]);
     project.build(&chips, "1.1.0+build.7").done(&["release", "--notes", "notes.txt"]);
-    project.build(&chips, "2.0.0-rc.1").done(&["release"]);
+    project.build(&chips, "2.0.0-rc.1").done(&["release", "--min-from", "1.1.0"]);
     project.done(&["yank", "1.1.0", "--reason", "it hums"]);
     project.done(&["site"]);
     project
@@ -83,12 +84,27 @@ fn the_schema_names_every_field_of_every_index() {
     assert_eq!(plain["releases"][0]["targets"].as_array().unwrap().len(), chips.len());
     assert_eq!(eventful["channels"][2]["targets"], json!([]));
     assert_eq!(eventful["releases"][0]["prerelease"], true);
+    assert_eq!(eventful["improv"], false);
+    assert_eq!(eventful["releases"][0]["min_from"], "1.1.0");
+    assert_eq!(eventful["releases"][0]["targets"][0]["psram"], 4 << 20);
     assert_eq!(eventful["releases"][1]["yanked"], "it hums");
     assert_eq!(eventful["releases"][1]["notes"], "Brighter.\n<b>Not bold.</b>");
     assert_eq!(apps_only["channels"][0]["targets"], json!([]));
     assert_eq!(apps_only["releases"][0]["targets"][0]["factory"], Value::Null);
     assert_valid(&oracles, &indexes);
 }
+
+#[test]
+fn the_frozen_index_is_valid() {
+    let Some(oracles) = Oracles::find() else { return };
+    assert_valid(&oracles, &[serde_json::from_str(FROZEN).unwrap()]);
+}
+
+/// An index as sites had it before there were conditions for an install.
+const FROZEN: &str = include_str!("../../frozen/releases-1.json");
+
+/// Fields that came after sites without them were published.
+const LATER: [&str; 3] = ["improv", "min_from", "psram"];
 
 /// A small index that has every kind of object.
 fn small() -> Value {
@@ -134,6 +150,7 @@ fn an_index_that_lacks_a_field_or_has_another_type_in_it_is_refused() {
         let mut changed = index.clone();
         // Files come and go; fields of objects do not.
         if parent != "/files"
+            && !LATER.contains(&key)
             && let Value::Object(fields) = changed.pointer_mut(parent).unwrap()
         {
             fields.remove(key).unwrap();
@@ -186,6 +203,10 @@ fn an_index_with_a_wrong_value_is_refused() {
         ("/releases/0/targets/0/app/size", json!(1.5)),
         ("/releases/0/targets/0/app/sha256", json!(sha256.to_uppercase())),
         ("/releases/0/targets/0/app/sha256", json!(sha256[..63])),
+        ("/improv", json!("yes")),
+        ("/releases/0/min_from", json!("1.0")),
+        ("/releases/0/targets/0/psram", json!("8MB")),
+        ("/releases/0/targets/0/psram", json!(0)),
         ("/releases/0/targets/0/parts/0/role", json!("boot")),
         ("/releases/0/targets/0/parts/0/offset", json!("0x0")),
         ("/releases/0/targets/0/parts/0/offset", json!(0x100)),

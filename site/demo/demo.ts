@@ -1,0 +1,3 @@
+// A board for the page without hardware; see `cargo xtask serve --demo`.
+
+export {};

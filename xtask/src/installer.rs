@@ -1,0 +1,265 @@
+//! The installer of the page: its front end, built and kept.
+//!
+//! The sources are in this program, so that a project which uses the publisher
+//! as a library has them too. Node bundles them once for each state of them;
+//! after that a run only reads the result.
+//!
+//! ```text
+//! sources -> hash -> towline-installer/<hash>/ beside the program? -> Bundle
+//!                      | no
+//!                      +-> .towline-<hash>-.../  npm ci, node build.mjs out
+//!                            +-> out/ renamed to <hash>/
+//! ```
+//!
+//! Invariants: a folder that is named by a hash is complete, because it gets
+//! that name last. One run builds at a time; the next one finds what it made.
+//! What a killed run left is removed by the next that builds.
+
+use crate::{
+    disk::{Disk, temporary_beside},
+    tools,
+    ui::{Hinted, Ui},
+};
+use anyhow::{Context, Result, bail};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use std::{
+    collections::BTreeMap,
+    env, fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+/// Every file that the installer is built from, by its path in `site/`.
+const SOURCES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installer_sources.rs"));
+
+/// What a bundle consists of, as its build lists it.
+const LISTING: &str = "bundle.json";
+
+/// Lines of a failed command that are shown.
+const SHOWN_LINES: usize = 20;
+
+/// A file of a bundle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct File {
+    /// Its name; it holds a hash of the bytes.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// The built installer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bundle {
+    /// Name of the script that the page loads.
+    pub script: String,
+    /// Name of its style sheet.
+    pub style: String,
+    /// Name of the licences of everything that was bundled.
+    pub licenses: String,
+    /// Files to publish, by their names; the three above are among them.
+    pub published: BTreeMap<String, Vec<u8>>,
+    /// The script that puts an emulated board in front of the page. It is
+    /// never published.
+    pub demo: File,
+}
+
+/// `bundle.json`.
+#[derive(Deserialize)]
+struct Listing {
+    script: String,
+    style: String,
+    licenses: String,
+    demo: String,
+    published: Vec<String>,
+}
+
+impl Bundle {
+    /// Reads the bundle in a folder.
+    ///
+    /// # Errors
+    /// Naming the file, if the bundle is not complete.
+    pub fn read(folder: &Path) -> io::Result<Self> {
+        let read = |name: &str| {
+            let path = folder.join(name);
+            fs::read(&path)
+                .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
+        };
+        let listing: Listing = serde_json::from_slice(&read(LISTING)?)?;
+        let published = listing.published.into_iter().map(|name| {
+            let bytes = read(&name)?;
+            Ok((name, bytes))
+        });
+        let bundle = Self {
+            published: published.collect::<io::Result<_>>()?,
+            demo: File { bytes: read(&listing.demo)?, name: listing.demo },
+            script: listing.script,
+            style: listing.style,
+            licenses: listing.licenses,
+        };
+        for name in [&bundle.script, &bundle.style, &bundle.licenses] {
+            if !bundle.published.contains_key(name) {
+                return Err(io::Error::other(format!("{LISTING}: {name} is not published")));
+            }
+        }
+        Ok(bundle)
+    }
+}
+
+/// Where built installers are kept.
+#[derive(Clone, Debug)]
+pub struct Installer {
+    folder: PathBuf,
+}
+
+impl Installer {
+    /// Keeps installers in `folder`.
+    pub fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned() }
+    }
+
+    /// Keeps installers beside the running program: there they live as long as
+    /// it, and `cargo clean` takes both.
+    ///
+    /// # Errors
+    /// If the system does not tell where that is.
+    pub fn beside_program() -> io::Result<Self> {
+        let program = env::current_exe()?;
+        let folder = program.parent().unwrap_or(Path::new("."));
+        // Cargo puts the programs of tests one folder deeper.
+        let folder = match folder.parent() {
+            Some(parent) if folder.ends_with("deps") => parent,
+            _ => folder,
+        };
+        Ok(Self::new(&folder.join("towline-installer")))
+    }
+
+    /// Returns the installer of these sources, and builds it if no earlier run
+    /// has.
+    ///
+    /// # Errors
+    /// If it cannot be built; a missing tool comes with what to install.
+    pub fn built(&self, ui: Ui) -> Result<Bundle> {
+        let hash = hash(SOURCES);
+        let place = self.folder.join(&hash);
+        if let Ok(bundle) = Bundle::read(&place) {
+            return Ok(bundle);
+        }
+        require_tools()?;
+        let named = || format!("the installer of the page cannot be kept in {}", place.display());
+        fs::create_dir_all(&self.folder).with_context(named)?;
+        let _lock = self.lock(ui).with_context(named)?;
+        // Another run may have built it, or removed it as an old one, since.
+        if let Ok(bundle) = Bundle::read(&place) {
+            return Ok(bundle);
+        }
+        self.clean(&hash).with_context(named)?;
+        let workshop = temporary_beside(&place);
+        let built = build(&workshop, ui)
+            .and_then(|()| fs::rename(workshop.join("out"), &place).with_context(named));
+        // The next build removes what is left of it.
+        let _ = fs::remove_dir_all(&workshop);
+        built?;
+        Bundle::read(&place).with_context(named)
+    }
+
+    /// Waits until no other run builds; the folder is this run's until the
+    /// result is dropped.
+    fn lock(&self, ui: Ui) -> io::Result<fs::File> {
+        let lock = fs::File::create(self.folder.join(".lock"))?;
+        if lock.try_lock().is_err() {
+            ui.say("waiting for another run that builds the installer of the page");
+            lock.lock()?;
+        }
+        Ok(lock)
+    }
+
+    /// Removes what killed runs left, and installers of other sources.
+    fn clean(&self, hash: &str) -> io::Result<()> {
+        Disk::default().clean_in(&self.folder)?;
+        for entry in self.folder.read_dir()? {
+            let path = entry?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            let is_hash = name.len() == hash.len() && name.bytes().all(|b| b.is_ascii_hexdigit());
+            if is_hash && path.is_dir() {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Names a state of the sources.
+fn hash(sources: &[(&str, &[u8])]) -> String {
+    let mut hash = Sha256::new();
+    for (name, bytes) in sources {
+        for field in [name.as_bytes(), bytes] {
+            hash.update((field.len() as u64).to_le_bytes());
+            hash.update(field);
+        }
+    }
+    hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn require_tools() -> Result<()> {
+    let missing: Vec<_> = tools::for_installer().into_iter().filter(|found| !found.ok).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let missing: Vec<_> = missing.iter().map(|m| format!("{} {}", m.what, m.detail)).collect();
+    let message = format!("the installer of the page cannot be built: {}", missing.join(", "));
+    let hint = format!(
+        "install Node.js {} or newer with npm: `apt-get install nodejs npm` on Debian 13, or https://nodejs.org",
+        tools::NODE
+    );
+    Err(Hinted::new(message, hint).into())
+}
+
+/// Builds the installer in the new folder `workshop`; the result is in `out`
+/// there.
+fn build(workshop: &Path, ui: Ui) -> Result<()> {
+    ui.say("building the installer of the page, once for this version of it");
+    let spinner = ui.spinner("installer");
+    for (name, bytes) in SOURCES {
+        let path = workshop.join(name);
+        let write = || {
+            fs::create_dir_all(path.parent().unwrap_or(workshop))?;
+            fs::write(&path, bytes)
+        };
+        write().with_context(|| path.display().to_string())?;
+    }
+    spinner.set_message("npm ci");
+    // No package runs anything of its own; the lock file holds their hashes.
+    let npm =
+        ["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline"];
+    run(workshop, tools::NPM, &npm).map_err(|error| {
+        let hint = "its packages are fetched once: connect this machine to the network, or name a mirror with `npm config set registry URL`, and run the command again";
+        Hinted::new("the packages of the page's installer could not be installed", hint)
+            .because(error)
+    })?;
+    spinner.set_message("node build.mjs");
+    run(workshop, "node", &["build.mjs", "out"])
+        .context("the installer of the page could not be built")?;
+    spinner.finish_and_clear();
+    Ok(())
+}
+
+/// Runs a command whose output is of interest only if it fails.
+fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<()> {
+    let shown = || format!("{program} {}", arguments.join(" "));
+    let output = Command::new(program)
+        .args(arguments)
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("cannot run `{}`", shown()))?;
+    if !output.status.success() {
+        let text = [output.stderr, output.stdout].concat();
+        let text = String::from_utf8_lossy(&text);
+        // Both programs say first what is wrong, and then much else.
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).take(SHOWN_LINES);
+        let lines: Vec<_> = lines.collect();
+        bail!("`{}` failed ({}):\n  {}", shown(), output.status, lines.join("\n  "));
+    }
+    Ok(())
+}
