@@ -30,6 +30,7 @@ pub mod check;
 pub mod cli;
 mod commands;
 pub mod config;
+pub mod demo;
 pub mod disk;
 pub mod flash;
 pub mod image;

@@ -4,9 +4,11 @@
 //! key never leaves memory, its certificate is handed out for clients to
 //! trust.
 
+use crate::demo::Demo;
+use http_body_util::{Either, Full};
 use hyper::{
     Request, Response,
-    body::Incoming,
+    body::{Bytes, Incoming},
     header::{
         ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH,
         X_CONTENT_TYPE_OPTIONS,
@@ -37,7 +39,7 @@ use tower_http::services::{ServeDir, fs::ServeFileSystemResponseBody};
 /// A server that is bound to its address and not running yet.
 pub struct Server {
     listener: std::net::TcpListener,
-    site: Arc<Mounted>,
+    site: Mounted,
     tls: Option<TlsAcceptor>,
 }
 
@@ -46,6 +48,8 @@ struct Mounted {
     root: PathBuf,
     /// With a slash at its start and none at its end; empty for the top.
     prefix: String,
+    /// Emulated boards behind the page.
+    demo: Option<Demo>,
 }
 
 /// Why a server cannot start.
@@ -125,7 +129,14 @@ impl Server {
         listener.set_nonblocking(true).map_err(|error| named(&address, error))?;
         let tls = identity.map(|identity| identity.acceptor.clone());
         let prefix = prefix.trim_end_matches('/').to_owned();
-        Ok(Self { listener, site: Arc::new(Mounted { root: root.to_owned(), prefix }), tls })
+        Ok(Self { listener, site: Mounted { root: root.to_owned(), prefix, demo: None }, tls })
+    }
+
+    /// Puts emulated boards behind the page.
+    #[must_use]
+    pub fn with_demo(mut self, demo: Demo) -> Self {
+        self.site.demo = Some(demo);
+        self
     }
 
     /// Returns the address that the server is bound to.
@@ -141,23 +152,28 @@ impl Server {
     /// # Errors
     /// If the runtime cannot start.
     pub fn run(self, log: impl Fn(&str) + Send + Sync + 'static) -> io::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
-        let log = Arc::new(log);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (log, site) = (Arc::new(log), Arc::new(self.site));
         runtime.block_on(async {
             let listener = TcpListener::from_std(self.listener)?;
             loop {
                 let Ok((tcp, _)) = listener.accept().await else { continue };
-                let (tls, site, log) = (self.tls.clone(), self.site.clone(), log.clone());
+                // A page and its board talk in short messages.
+                let _ = tcp.set_nodelay(true);
+                let (tls, site, log) = (self.tls.clone(), site.clone(), log.clone());
                 tokio::spawn(async move {
                     let service =
                         service_fn(move |request| answer(site.clone(), request, log.clone()));
                     let http = hyper::server::conn::http1::Builder::new();
                     // A client that breaks off is no concern of the server.
                     match tls {
-                        None => drop(http.serve_connection(TokioIo::new(tcp), service).await),
+                        None => drop(
+                            http.serve_connection(TokioIo::new(tcp), service).with_upgrades().await,
+                        ),
                         Some(tls) => {
                             if let Ok(tls) = tls.accept(tcp).await {
-                                drop(http.serve_connection(TokioIo::new(tls), service).await);
+                                let connection = http.serve_connection(TokioIo::new(tls), service);
+                                drop(connection.with_upgrades().await);
                             }
                         }
                     }
@@ -167,7 +183,7 @@ impl Server {
     }
 }
 
-type Answer = Response<ServeFileSystemResponseBody>;
+type Answer = Response<Either<ServeFileSystemResponseBody, Full<Bytes>>>;
 
 /// Answers one request as common static hosts do: with an `ETag`, ten
 /// minutes of cache, and open to other origins.
@@ -182,7 +198,14 @@ async fn answer(
         Some(rest) if rest.starts_with('/') => rest,
         _ => path,
     };
-    let tag = etag(&site.root, path);
+    let path = path.to_owned();
+    if let Some(demo) = &site.demo
+        && let Some(response) = demo.answer(&mut request, &path, &site.root)
+    {
+        log(&format!("{} {line}", response.status().as_u16()));
+        return Ok(response.map(Either::Right));
+    }
+    let tag = etag(&site.root, &path);
     if let Ok(uri) = path.parse() {
         *request.uri_mut() = uri;
     }
@@ -200,7 +223,7 @@ async fn answer(
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     log(&format!("{} {line}", response.status().as_u16()));
-    Ok(response)
+    Ok(response.map(Either::Left))
 }
 
 /// Returns a tag that changes with a file: its time and size.

@@ -1,6 +1,8 @@
 //! The board: chip, flash, reset lines and boot button.
 
 use crate::{
+    faults::{Counts, Faults},
+    firmware::Firmware,
     flash::Flash,
     loader::{Loader, Parts, Then},
     silicon::Silicon,
@@ -14,6 +16,13 @@ const EN_RISE: Duration = Duration::from_millis(25);
 
 const BOOTLOADER_MAGIC: u8 = 0xE9;
 
+/// Baud rate at which ROM and firmware print.
+const LOG_BAUD: u32 = 115_200;
+
+/// A ROM that finds nothing to start is reset by its watchdog, and tries again
+/// this often.
+const RETRY: Duration = Duration::from_millis(500);
+
 /// What a board is made of.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -21,6 +30,10 @@ pub struct Options {
     pub chip: Chip,
     /// Size of the flash in bytes, a power of two.
     pub flash_size: u32,
+    /// Size of the PSRAM in bytes. Only what is in the chip's package is in its
+    /// eFuses: 2, 4, 8 or 16 MiB in an ESP32-S3, 2 MiB in an ESP32. Other PSRAM
+    /// cannot be told from none.
+    pub psram: u32,
     /// MAC address in eFuse.
     pub mac: [u8; 6],
     /// How DTR and RTS reach the chip.
@@ -41,6 +54,7 @@ impl Options {
         Self {
             chip,
             flash_size: 4 << 20,
+            psram: 0,
             mac: [0x7C, 0xDF, 0xA1, 0x00, 0x12, 0x34],
             wiring: Wiring::Bridge,
             secure_download: false,
@@ -60,17 +74,6 @@ pub enum Wiring {
     /// The chip's own USB peripheral: DTR alone sets the flag that the next
     /// reset enters download mode, RTS alone resets.
     UsbSerialJtag,
-}
-
-/// What goes wrong on a board.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    /// A bit of this block of flash data, counted from 1, is lost.
-    pub corrupt_block: Option<u32>,
-    /// The cable is pulled after so many bytes from the host.
-    pub unplugged_after: Option<u64>,
-    /// Sectors with this offset cannot be erased.
-    pub erase_fails_at: Option<u32>,
 }
 
 /// The control lines of a serial port, as the host asserts them.
@@ -108,9 +111,16 @@ impl fmt::Display for UnknownSilicon {
 impl std::error::Error for UnknownSilicon {}
 
 enum Chipside {
-    Reset { en_high_for: Duration },
+    Reset {
+        en_high_for: Duration,
+    },
     Loader(Box<Loader>),
+    /// It runs what is in flash, or would if there were something.
     Firmware,
+    /// There is nothing to start; the time since the ROM last looked.
+    Stuck {
+        since: Duration,
+    },
 }
 
 /// A board on a cable.
@@ -119,6 +129,7 @@ pub struct Board {
     silicon: Silicon,
     flash: Flash,
     chip: Chipside,
+    firmware: Option<Box<dyn Firmware>>,
     lines: Lines,
     host_baud: Option<u32>,
     /// The boot button is held.
@@ -127,7 +138,10 @@ pub struct Board {
     flagged: bool,
     /// The strapping pin as it was at the last reset.
     strapped: bool,
+    /// The cable is pulled.
+    pulled: bool,
     received: u64,
+    counts: Counts,
     out: Vec<u8>,
 }
 
@@ -143,14 +157,25 @@ impl Board {
             silicon,
             options,
             chip: Chipside::Reset { en_high_for: Duration::ZERO },
+            firmware: None,
             lines: Lines::default(),
             host_baud: None,
             held: false,
             flagged: false,
             strapped: false,
+            pulled: false,
             received: 0,
+            counts: Counts::default(),
             out: Vec::new(),
         })
+    }
+
+    /// Gives the board something that runs when the chip starts from its flash.
+    /// Without it the chip says that it has entered it, and nothing more.
+    #[must_use]
+    pub fn with_firmware(mut self, firmware: Box<dyn Firmware>) -> Self {
+        self.firmware = Some(firmware);
+        self
     }
 
     /// Resets the board by hand with the boot button held: it waits for a
@@ -177,7 +202,24 @@ impl Board {
     /// Plugs the cable in again, and changes what goes wrong from now on.
     pub fn mend(&mut self, faults: Faults) {
         self.options.faults = faults;
+        self.pulled = false;
         self.received = 0;
+        self.counts = Counts::default();
+    }
+
+    /// Pulls the cable, and with it the power.
+    pub fn unplug(&mut self) {
+        self.pulled = true;
+        self.out.clear();
+    }
+
+    /// Plugs the cable in again: the chip has power and starts. A cable that
+    /// was to be pulled after some bytes stays in now.
+    pub fn plug(&mut self) {
+        let faults = Faults { unplugged_after: None, ..self.options.faults };
+        self.mend(faults);
+        self.set_lines(Lines::default());
+        self.reset();
     }
 
     /// Returns what the board is made of.
@@ -191,7 +233,7 @@ impl Board {
             Chipside::Reset { .. } => State::Reset,
             Chipside::Loader(loader) if loader.is_stub() => State::Stub,
             Chipside::Loader(_) => State::Rom,
-            Chipside::Firmware => State::Firmware,
+            Chipside::Firmware | Chipside::Stuck { .. } => State::Firmware,
         }
     }
 
@@ -207,17 +249,20 @@ impl Board {
 
     /// Returns whether the cable is pulled.
     pub fn is_unplugged(&self) -> bool {
-        self.options.faults.unplugged_after.is_some_and(|count| self.received >= count)
+        self.pulled
     }
 
     /// Sets the baud rate that the host uses. While none is set, every rate is
     /// understood.
-    pub fn set_host_baud(&mut self, baud: u32) {
-        self.host_baud = Some(baud);
+    pub fn set_host_baud(&mut self, baud: Option<u32>) {
+        self.host_baud = baud;
     }
 
     /// Sets the control lines.
     pub fn set_lines(&mut self, lines: Lines) {
+        if self.options.faults.no_reset {
+            return;
+        }
         self.lines = lines;
         if self.options.wiring == Wiring::UsbSerialJtag && !lines.rts {
             self.flagged = lines.dtr || (self.flagged && self.state() == State::Reset);
@@ -229,42 +274,78 @@ impl Board {
 
     /// Lets time go by.
     pub fn advance(&mut self, time: Duration) {
-        if self.is_held_in_reset() {
+        if self.is_held_in_reset() || self.pulled {
             return;
         }
-        if let Chipside::Reset { en_high_for } = &mut self.chip {
-            *en_high_for += time;
-            if *en_high_for >= EN_RISE {
-                self.strapped = self.held || self.is_boot_line_low();
-                self.flagged = false;
-                self.boot();
+        match &mut self.chip {
+            Chipside::Reset { en_high_for } => {
+                *en_high_for += time;
+                if *en_high_for >= EN_RISE {
+                    self.strapped = self.held || self.is_boot_line_low();
+                    self.flagged = false;
+                    self.boot();
+                }
             }
+            Chipside::Stuck { since } => {
+                *since += time;
+                if *since >= RETRY {
+                    self.boot();
+                }
+            }
+            Chipside::Firmware => self.print(|board, out| {
+                if let Some(firmware) = &mut board.firmware {
+                    firmware.advance(time, out);
+                }
+            }),
+            Chipside::Loader(_) => {}
         }
     }
 
     /// Takes bytes from the host.
     pub fn receive(&mut self, bytes: &[u8]) {
         for byte in bytes {
-            if self.is_unplugged() {
+            if self.pulled {
                 return;
             }
             self.received += 1;
-            let Chipside::Loader(loader) = &mut self.chip else { continue };
-            if self.host_baud.is_some_and(|host| !loader.hears(host)) {
-                continue;
+            self.receive_byte(*byte);
+            let last = self.options.faults.unplugged_after;
+            if last.is_some_and(|last| self.received >= last) {
+                self.unplug();
             }
-            let parts = Parts {
-                silicon: &self.silicon,
-                options: &self.options,
-                flash: &mut self.flash,
-                out: &mut self.out,
-            };
-            match loader.receive(*byte, self.host_baud, parts) {
-                Then::Stay => {}
-                Then::Run => self.start_firmware(),
-                // Software cannot change what was strapped.
-                Then::Reset => self.boot(),
+        }
+    }
+
+    fn receive_byte(&mut self, byte: u8) {
+        if !self.is_understood() {
+            return;
+        }
+        match &mut self.chip {
+            Chipside::Loader(loader) => {
+                let mut out = Vec::new();
+                let parts = Parts {
+                    silicon: &self.silicon,
+                    options: &self.options,
+                    flash: &mut self.flash,
+                    counts: &mut self.counts,
+                    out: &mut out,
+                };
+                let then = loader.receive(byte, self.host_baud, parts);
+                // What it answers was understood, so the answer is.
+                self.send(&out);
+                match then {
+                    Then::Stay => {}
+                    Then::Run => self.start_firmware(),
+                    // Software cannot change what was strapped.
+                    Then::Reset => self.boot(),
+                }
             }
+            Chipside::Firmware => self.print(|board, out| {
+                if let Some(firmware) = &mut board.firmware {
+                    firmware.receive(&[byte], out);
+                }
+            }),
+            Chipside::Reset { .. } | Chipside::Stuck { .. } => {}
         }
     }
 
@@ -284,13 +365,28 @@ impl Board {
         }
     }
 
+    /// Returns whether host and chip use the same baud rate, and the line
+    /// carries it.
+    fn is_understood(&self) -> bool {
+        let Some(host) = self.host_baud else { return true };
+        if self.options.wiring == Wiring::UsbSerialJtag {
+            return true;
+        }
+        let is_carried = self.options.faults.max_baud.is_none_or(|max| host <= max);
+        is_carried
+            && match &self.chip {
+                Chipside::Loader(loader) => loader.hears(host),
+                _ => is_close(host, LOG_BAUD),
+            }
+    }
+
     /// Starts the ROM, which says on its serial line what it does.
     fn boot(&mut self) {
         let chip = self.options.chip;
         let mode = if self.strapped { "0x4 (DOWNLOAD)" } else { "0xc (SPI_FAST_FLASH_BOOT)" };
-        self.print(&format!("ESP-ROM:{chip}\r\nrst:0x1 (POWERON),boot:{mode}\r\n"));
+        self.log(&format!("ESP-ROM:{chip}\r\nrst:0x1 (POWERON),boot:{mode}\r\n"));
         if self.strapped {
-            self.print("waiting for download\r\n");
+            self.log("waiting for download\r\n");
             self.chip = Chipside::Loader(Box::new(Loader::new()));
         } else {
             self.start_firmware();
@@ -298,21 +394,53 @@ impl Board {
     }
 
     fn start_firmware(&mut self) {
-        self.chip = Chipside::Firmware;
         let header = self.flash.read(self.options.chip.bootloader_offset(), 4);
-        match header {
-            Ok([BOOTLOADER_MAGIC, ..]) => self.print("entry\r\n"),
-            header => {
-                let word = header.ok().and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
-                let word = u32::from_le_bytes(word);
-                self.print(&format!("invalid header: {word:#010x}\r\n"));
-            }
+        if let Ok([BOOTLOADER_MAGIC, ..]) = header {
+            self.chip = Chipside::Firmware;
+            self.log("entry\r\n");
+            self.print(|board, out| {
+                if let Some(firmware) = &mut board.firmware {
+                    firmware.start(&mut board.flash, out);
+                }
+            });
+        } else {
+            let word = header.ok().and_then(<[u8]>::first_chunk).copied().unwrap_or_default();
+            let word = u32::from_le_bytes(word);
+            self.chip = Chipside::Stuck { since: Duration::ZERO };
+            self.log(&format!("invalid header: {word:#010x}\r\n"));
         }
     }
 
-    fn print(&mut self, text: &str) {
-        self.out.extend(text.as_bytes());
+    fn log(&mut self, text: &str) {
+        self.print(|_, out| out.extend(text.as_bytes()));
     }
+
+    /// Sends what `writes` puts out at the baud rate of logs; a host at another
+    /// one receives garbage.
+    fn print(&mut self, writes: impl FnOnce(&mut Self, &mut Vec<u8>)) {
+        let mut out = Vec::new();
+        writes(self, &mut out);
+        let is_carried = match (self.host_baud, self.options.wiring) {
+            (Some(host), Wiring::Bridge) => is_close(host, LOG_BAUD),
+            _ => true,
+        };
+        if !is_carried {
+            // Never the delimiter of frames, which is even.
+            out.iter_mut().for_each(|byte| *byte = byte.rotate_left(3) | 1);
+        }
+        self.send(&out);
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        if !self.options.faults.silent {
+            self.out.extend(bytes);
+        }
+    }
+}
+
+/// Returns whether a receiver at one baud rate understands a sender at another.
+pub(crate) fn is_close(one: u32, other: u32) -> bool {
+    one.abs_diff(other) <= one / 30
 }
 
 impl fmt::Debug for Board {

@@ -9,7 +9,8 @@ mod wire;
 
 use self::wire::*;
 use crate::{
-    board::Options,
+    board::{Options, is_close},
+    faults::Counts,
     flash::{Flash, SECTOR},
     silicon::{MAGIC, Silicon},
     slip,
@@ -95,7 +96,6 @@ pub(crate) struct Loader {
     loading: Option<Loading>,
     writing: Option<Writing>,
     reading: Option<Reading>,
-    blocks: u32,
 }
 
 /// What the loader acts on.
@@ -103,7 +103,16 @@ pub(crate) struct Parts<'a> {
     pub(crate) silicon: &'a Silicon,
     pub(crate) options: &'a Options,
     pub(crate) flash: &'a mut Flash,
+    pub(crate) counts: &'a mut Counts,
     pub(crate) out: &'a mut Vec<u8>,
+}
+
+impl Parts<'_> {
+    fn send(&mut self, frame: &[u8]) {
+        let mut frame = frame.to_vec();
+        self.counts.damage_reply(&self.options.faults, &mut frame);
+        slip::encode(&frame, self.out);
+    }
 }
 
 impl Loader {
@@ -118,7 +127,6 @@ impl Loader {
             loading: None,
             writing: None,
             reading: None,
-            blocks: 0,
         }
     }
 
@@ -130,12 +138,15 @@ impl Loader {
     /// Returns whether the chip understands a host at this baud rate. The ROM
     /// measures the rate at the first SYNC.
     pub(crate) fn hears(&self, host: u32) -> bool {
-        self.baud.is_none_or(|baud| baud.abs_diff(host) <= baud / 30)
+        self.baud.is_none_or(|baud| is_close(baud, host))
     }
 
     /// Takes a byte from the host.
     pub(crate) fn receive(&mut self, byte: u8, host_baud: Option<u32>, parts: Parts<'_>) -> Then {
         let Some(frame) = self.frames.push(byte) else { return Then::Stay };
+        if parts.counts.loses_frame(&parts.options.faults) {
+            return Then::Stay;
+        }
         if self.reading.is_some() {
             self.acknowledge(&frame, parts);
             return Then::Stay;
@@ -162,18 +173,18 @@ impl Loader {
             Answer::Value(value) => (value, Vec::new()),
             Answer::Data(data) => (0, data),
             Answer::Unknown => {
-                self.unknown(op, parts.out);
+                self.unknown(op, &mut parts);
                 return Then::Stay;
             }
         };
         let code = failure.map_or(0, |failure| failure.code(self.stub));
         let reply = self.reply(op, value, &data, code);
-        slip::encode(&reply, parts.out);
+        parts.send(&reply);
         match op {
             // The host measures the delay of the first by the others.
-            SYNC => (0..7).for_each(|_| slip::encode(&reply, parts.out)),
+            SYNC => (0..7).for_each(|_| parts.send(&reply)),
             MEM_END if failure.is_none() && !self.stub => {
-                self.start_stub(data_word(frame, 12), parts.out);
+                self.start_stub(data_word(frame, 12), &mut parts);
             }
             READ_FLASH if failure.is_none() => self.send(parts),
             _ => {}
@@ -194,12 +205,12 @@ impl Loader {
 
     /// Answers a command that there is not: the ROM does so eight times, and
     /// with another number.
-    fn unknown(&self, op: u8, out: &mut Vec<u8>) {
+    fn unknown(&self, op: u8, parts: &mut Parts<'_>) {
         if self.stub {
-            slip::encode(&self.reply(op, 0, &[], 0xFF), out);
+            parts.send(&self.reply(op, 0, &[], 0xFF));
         } else {
             let reply = self.reply(0, 0, &[], Failure::Length.code(false));
-            (0..8).for_each(|_| slip::encode(&reply, out));
+            (0..8).for_each(|_| parts.send(&reply));
         }
     }
 
@@ -316,7 +327,7 @@ impl Loader {
     fn register(&self, address: u32, parts: &Parts<'_>) -> u32 {
         let baud = self.baud.unwrap_or(FIRST_BAUD);
         let fused = || {
-            let word = parts.silicon.word(address, parts.options.mac, baud);
+            let word = parts.silicon.word(address, parts.options, baud);
             word | esp32_locks(address, parts.options)
         };
         self.registers.get(&address).copied().unwrap_or_else(fused)
@@ -372,11 +383,11 @@ impl Loader {
     }
 
     /// Starts what was uploaded, if there is something at its entry.
-    fn start_stub(&mut self, entry: u32, out: &mut Vec<u8>) {
+    fn start_stub(&mut self, entry: u32, parts: &mut Parts<'_>) {
         if self.loaded.iter().any(|range| range.contains(&entry)) {
             self.stub = true;
             self.writing = None;
-            slip::encode(b"OHAI", out);
+            parts.send(b"OHAI");
         }
     }
 
@@ -453,8 +464,7 @@ impl Loader {
             erase(parts, writing.erased_to, end - writing.erased_to)?;
             writing.erased_to = end.next_multiple_of(SECTOR);
         }
-        self.blocks += 1;
-        if parts.options.faults.corrupt_block == Some(self.blocks) && !data.is_empty() {
+        if parts.counts.damages_block(&parts.options.faults) {
             let mut data = data.to_vec();
             // A bit that is one becomes zero, as when a cell fails.
             let byte = data.iter_mut().max().filter(|byte| **byte != 0);
@@ -483,21 +493,22 @@ impl Loader {
     }
 
     /// Sends as much of the flash as may be under way.
-    fn send(&mut self, parts: Parts<'_>) {
+    fn send(&mut self, mut parts: Parts<'_>) {
         let Some(reading) = &mut self.reading else { return };
         let len = reading.range.end - reading.range.start;
         let window = reading.block_size.saturating_mul(reading.in_flight);
         while reading.sent < len && reading.sent - reading.acknowledged < window {
             let chunk = reading.block_size.min(len - reading.sent);
-            if let Ok(bytes) = parts.flash.read(reading.range.start + reading.sent, chunk) {
-                slip::encode(bytes, parts.out);
+            let bytes = parts.flash.read(reading.range.start + reading.sent, chunk);
+            if let Ok(bytes) = bytes.map(<[u8]>::to_vec) {
+                parts.send(&bytes);
             }
             reading.sent += chunk;
         }
         if reading.acknowledged >= len {
             let digest = parts.flash.read(reading.range.start, len).map(Md5::digest);
             if let Ok(digest) = digest {
-                slip::encode(&digest, parts.out);
+                parts.send(&digest);
             }
             self.reading = None;
         }

@@ -83,7 +83,9 @@ impl Pty {
         let board = self.board.clone();
         drop(self);
         let board = Arc::into_inner(board).expect("the thread has ended");
-        board.into_inner().unwrap_or_else(PoisonError::into_inner)
+        let mut board = board.into_inner().unwrap_or_else(PoisonError::into_inner);
+        board.set_host_baud(None);
+        board
     }
 
     /// Returns whether the cable is pulled.
@@ -124,7 +126,7 @@ fn carry(
             board.advance(last.elapsed());
             last = Instant::now();
             if count > 0 {
-                board.set_host_baud(tcgetattr(theirs)?.output_speed());
+                board.set_host_baud(Some(tcgetattr(theirs)?.output_speed()));
                 board.receive(&buffer[..count]);
             }
             if board.is_unplugged() {

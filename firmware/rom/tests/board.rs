@@ -144,14 +144,14 @@ fn nothing_is_answered_before_the_rom_has_measured_the_baud_rate() {
 #[test]
 fn a_host_at_another_baud_rate_is_not_understood() {
     let mut board = waiting(Options::new(Chip::Esp32c3));
-    board.set_host_baud(74_880);
+    board.set_host_baud(Some(74_880));
     sync(&mut board);
-    board.set_host_baud(115_200);
+    board.set_host_baud(Some(115_200));
     assert!(ask(&mut board, READ_REG, &MAGIC).is_empty());
-    board.set_host_baud(74_880);
+    board.set_host_baud(Some(74_880));
     assert_eq!(ask(&mut board, 0x0F, &words(&[921_600, 0])).len(), 1);
     assert!(ask(&mut board, READ_REG, &MAGIC).is_empty());
-    board.set_host_baud(921_600);
+    board.set_host_baud(Some(921_600));
     assert_eq!(ask(&mut board, READ_REG, &MAGIC).len(), 1);
 }
 

@@ -2,14 +2,16 @@
 
 use crate::{
     cli::Global,
+    demo::Demo,
     project::{Places, Project},
     serve::{Identity, Server},
+    ui::Hinted,
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::ExitCode,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
 };
 use towline_descriptor::Url;
 
@@ -21,6 +23,10 @@ use towline_descriptor::Url;
 /// update. Its certificate is written to dist/serve-ca.pem, for `cargo xtask
 /// check --ca`, `cargo xtask sim update --ca`, and devices on the bench. Its
 /// key stays in memory.
+///
+/// With --demo the installer on the page talks to emulated boards instead of
+/// the serial ports of this machine, so that it can be tried without hardware.
+/// Only the page that is served has them; nothing of it is published.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the site [default: dist/site].
@@ -32,6 +38,9 @@ pub(crate) struct Args {
     /// Address to listen on. Anything but loopback lets others in.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
+    /// Put emulated boards behind the installer on the page.
+    #[arg(long)]
+    demo: bool,
     /// Serve HTTPS.
     #[arg(long)]
     https: bool,
@@ -50,6 +59,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &places)?;
     let config = &project.config;
     let root = &project.site_dir;
+    // Each board takes memory here, and a browser lets no page of another
+    // machine use serial ports without HTTPS anyway.
+    if args.demo && !args.address.is_loopback() {
+        return Err(Hinted::new(
+            format!("emulated boards are for this machine only, not for {}", args.address),
+            "leave out --address, or --demo",
+        )
+        .into());
+    }
     let ca = args.ca.clone().unwrap_or_else(|| config.root.join("dist/serve-ca.pem"));
     let url = Url::parse(&config.base_url)?;
     let identity = if args.https {
@@ -61,18 +79,41 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     } else {
         None
     };
-    let server = Server::bind(
+    let mut server = Server::bind(
         SocketAddr::new(args.address, args.port),
         root,
         url.path(),
         identity.as_ref(),
     )?;
+    if args.demo {
+        server = server.with_demo(Demo::new(demo_script(&config.root.join("site"))?));
+    }
     let scheme = if args.https { "https" } else { "http" };
     println!("{scheme}://{}/", server.address()?);
     if args.https {
         ui.say(format_args!("trust {} to reach it", ca.display()));
     }
+    if args.demo {
+        ui.say(
+            "the page has an emulated ESP32-C3: install, set up Wi-Fi, pull its cable (its panel is \
+             at the lower edge)",
+        );
+    }
     ui.say("Ctrl-C stops the server");
     server.run(move |line| ui.say(line))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns the script that puts an emulated board behind the page.
+fn demo_script(site: &Path) -> Result<Vec<u8>> {
+    let esbuild = site.join("node_modules/.bin/esbuild");
+    let output = Command::new(&esbuild)
+        .args(["demo/demo.ts", "--bundle", "--format=iife", "--target=es2022"])
+        .current_dir(site)
+        .output()
+        .with_context(|| format!("running {}", esbuild.display()))?;
+    if !output.status.success() {
+        bail!("demo/demo.ts: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(output.stdout)
 }
