@@ -25,7 +25,11 @@ function tampered(part: PartRef, expected: string, found: string): Failure {
 }
 
 /** Reads a body of exactly the length that the index names; more or fewer bytes are another file. */
-async function readBody(part: PartRef, response: Response, onBytes: (n: number) => void): Promise<Uint8Array<ArrayBuffer>> {
+async function readBody(
+  part: PartRef,
+  response: Response,
+  onBytes: (count: number) => void,
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(part.size);
   let received = 0;
   const reader = response.body?.getReader();
@@ -50,7 +54,7 @@ async function readBody(part: PartRef, response: Response, onBytes: (n: number) 
 async function fetchPart(
   base: URL,
   part: PartRef,
-  onBytes: (n: number) => void,
+  onBytes: (count: number) => void,
   signal: AbortSignal | undefined,
 ): Promise<Part> {
   let response: Response;

@@ -6,7 +6,16 @@
 // The valid record of the higher sequence wins; (sequence - 1) modulo the
 // number of OTA slots is the slot to boot.
 
-import { APP_FACTORY, APP_OTA_0, APP_OTA_15, APP_TEST, DATA_OTA, TYPE_APP, TYPE_DATA, type Partition } from "./partition";
+import {
+  APP_FACTORY,
+  APP_OTA_0,
+  APP_OTA_15,
+  APP_TEST,
+  DATA_OTA,
+  TYPE_APP,
+  TYPE_DATA,
+  type Partition,
+} from "./partition";
 
 export const RECORD_SIZE = 32;
 const BLANK = 0xffffffff;

@@ -41,7 +41,12 @@ export interface Partition {
   readonly readonly: boolean;
 }
 
-const TYPE_NAMES: Readonly<Record<number, string>> = { [TYPE_APP]: "app", [TYPE_DATA]: "data", 2: "bootloader", 3: "partition_table" };
+const TYPE_NAMES: Readonly<Record<number, string>> = {
+  [TYPE_APP]: "app",
+  [TYPE_DATA]: "data",
+  0x02: "bootloader",
+  0x03: "partition_table",
+};
 const DATA_NAMES: Readonly<Record<number, string>> = {
   [DATA_OTA]: "ota",
   [DATA_PHY]: "phy",
@@ -95,15 +100,17 @@ export function holdsPersonalData(partition: Partition): boolean {
   return partition.type >= 0x40;
 }
 
+export interface Stretch {
+  readonly offset: number;
+  readonly size: number;
+}
+
 /** Whether partitions or other stretches of flash share a sector, which is erased as a whole. */
-export function overlap(
-  a: { readonly offset: number; readonly size: number },
-  b: { readonly offset: number; readonly size: number },
-): boolean {
+export function overlap(a: Stretch, b: Stretch): boolean {
   if (a.size === 0 || b.size === 0) return false;
-  const first = (offset: number): number => Math.floor(offset / SECTOR);
-  const end = (stretch: { offset: number; size: number }): number => Math.ceil((stretch.offset + stretch.size) / SECTOR);
-  return first(a.offset) < end(b) && first(b.offset) < end(a);
+  const first = ({ offset }: Stretch): number => Math.floor(offset / SECTOR);
+  const end = ({ offset, size }: Stretch): number => Math.ceil((offset + size) / SECTOR);
+  return first(a) < end(b) && first(b) < end(a);
 }
 
 function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
