@@ -3,6 +3,7 @@
 
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
@@ -34,9 +35,10 @@ export async function serveDemo(dir, manifest = path.join(root, "towline.toml"))
   });
   failed.catch(() => {});
   const line = new Promise((resolve) => createInterface({ input: server.stdout }).once("line", resolve));
-  const url = await Promise.race([line, failed]);
+  const top = await Promise.race([line, failed]);
+  const [, base] = (await readFile(manifest, "utf8")).match(/^base-url = "(.*)"/m);
   return {
-    url,
+    url: new URL(new URL(base).pathname, top).href,
     close: async () => {
       server.kill();
       await ended;

@@ -17,6 +17,7 @@
 mod carry;
 mod session;
 
+use crate::installer::File;
 use http_body_util::Full;
 use hyper::{
     Method, Request, Response, StatusCode,
@@ -28,7 +29,6 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use session::Session;
-use sha2::{Digest, Sha256};
 use std::{
     net::IpAddr,
     path::Path,
@@ -62,10 +62,8 @@ struct Seat(Arc<AtomicUsize>);
 
 impl Demo {
     /// Takes the script that replaces `navigator.serial`.
-    pub fn new(script: Vec<u8>) -> Self {
-        let [a, b, c, d, ..] = <[u8; 32]>::from(Sha256::digest(&script));
-        let name = format!("demo-{a:02x}{b:02x}{c:02x}{d:02x}.js");
-        Self { script: script.into(), name, boards: Arc::default() }
+    pub fn new(script: File) -> Self {
+        Self { script: script.bytes.into(), name: script.name, boards: Arc::default() }
     }
 
     /// Answers what belongs to the demo; `None` is for the site. `path` is that
@@ -78,7 +76,7 @@ impl Demo {
     ) -> Option<Response<Full<Bytes>>> {
         match path {
             _ if request.method() != Method::GET => None,
-            "/demo/board" => Some(self.connect(request).unwrap_or_else(|refusal| refusal)),
+            "/demo/board" => Some(self.connect(request)),
             "/" | "/index.html" => {
                 let page = std::fs::read_to_string(root.join("index.html")).ok()?;
                 let answer = with_script(&page, &format!("assets/{}", self.name));
@@ -95,22 +93,22 @@ impl Demo {
     }
 
     /// Connects a page to a board.
-    fn connect(
-        &self,
-        request: &mut Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
+    fn connect(&self, request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
         let headers = request.headers();
         if !is_of_own_page(headers) {
-            return Err(refuse(StatusCode::FORBIDDEN, "boards are for the page of this server"));
+            return refuse(StatusCode::FORBIDDEN, "boards are for the page of this server");
         }
-        let key = websocket_key(headers)
-            .ok_or_else(|| refuse(StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket"))?;
+        let Some(key) = websocket_key(headers) else {
+            return refuse(StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket");
+        };
         let accept = derive_accept_key(key.as_bytes());
-        let session = Session::new(request.uri().query().unwrap_or_default())
-            .map_err(|error| refuse(StatusCode::BAD_REQUEST, error))?;
-        let seat = self
-            .seat()
-            .ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "too many boards at a time"))?;
+        let session = match Session::new(request.uri().query().unwrap_or_default()) {
+            Ok(session) => session,
+            Err(error) => return refuse(StatusCode::BAD_REQUEST, error),
+        };
+        let Some(seat) = self.seat() else {
+            return refuse(StatusCode::SERVICE_UNAVAILABLE, "too many boards at a time");
+        };
 
         let upgrade = hyper::upgrade::on(request);
         tokio::spawn(async move {
@@ -129,7 +127,7 @@ impl Demo {
         if let Ok(accept) = HeaderValue::from_str(&accept) {
             headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
         }
-        Ok(response)
+        response
     }
 
     fn seat(&self) -> Option<Seat> {
@@ -247,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_seat_is_free_again_when_its_board_is_gone() {
-        let demo = Demo::new(Vec::new());
+        let demo = Demo::new(File { name: "demo.js".into(), bytes: Vec::new() });
         let seats: Vec<_> = (0..MAX_BOARDS).map(|_| demo.seat().unwrap()).collect();
         assert!(demo.seat().is_none());
         drop(seats);

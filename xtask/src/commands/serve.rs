@@ -3,15 +3,16 @@
 use crate::{
     cli::Global,
     demo::Demo,
+    installer::Installer,
     project::{Places, Project},
     serve::{Identity, Server},
     ui::Hinted,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    path::PathBuf,
+    process::ExitCode,
 };
 use towline_descriptor::Url;
 
@@ -86,7 +87,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         identity.as_ref(),
     )?;
     if args.demo {
-        server = server.with_demo(Demo::new(demo_script(&config.root.join("site"))?));
+        server = server.with_demo(Demo::new(Installer::beside_program()?.built(ui)?.demo));
     }
     let scheme = if args.https { "https" } else { "http" };
     println!("{scheme}://{}/", server.address()?);
@@ -102,18 +103,4 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     ui.say("Ctrl-C stops the server");
     server.run(move |line| ui.say(line))?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the script that puts an emulated board behind the page.
-fn demo_script(site: &Path) -> Result<Vec<u8>> {
-    let esbuild = site.join("node_modules/.bin/esbuild");
-    let output = Command::new(&esbuild)
-        .args(["demo/demo.ts", "--bundle", "--format=iife", "--target=es2022"])
-        .current_dir(site)
-        .output()
-        .with_context(|| format!("running {}", esbuild.display()))?;
-    if !output.status.success() {
-        bail!("demo/demo.ts: {}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(output.stdout)
 }
