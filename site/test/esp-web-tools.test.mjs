@@ -2,7 +2,8 @@
 // a page of this site, flashing an emulated board.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
+import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import os from "node:os";
 import path from "node:path";
 import { after, before, test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -11,42 +12,40 @@ import { serveDemo } from "./demo.mjs";
 import { siteDir } from "./published.mjs";
 
 const PACKAGE = fileURLToPath(new URL("../node_modules/esp-web-tools/dist/web/", import.meta.url));
-const TYPES = { ".html": "text/html", ".js": "text/javascript" };
 
 const dir = siteDir();
+let copy;
 let site;
 let browser;
 
+/** The site with one page more, which has the button of esp-web-tools. */
 before(async () => {
-  site = await serveDemo(dir);
+  copy = await mkdtemp(path.join(os.tmpdir(), "tried-"));
+  await cp(dir, copy, { recursive: true });
+  await cp(PACKAGE, path.join(copy, "tried"), { recursive: true });
+  site = await serveDemo(copy);
+  const [emulated] = (await (await fetch(site.url)).text()).match(/<script src="[^"]*demo-[^"]*"><\/script>/) ?? [];
+  assert.ok(emulated, "the page has the emulated board's script");
+  await writeFile(
+    path.join(copy, "tried.html"),
+    `<!DOCTYPE html><html lang="en"><head><title>tried</title>${emulated}
+     <script type="module" src="tried/install-button.js"></script></head>
+     <body><esp-web-install-button manifest="manifests/stable.json"></esp-web-install-button></body></html>`,
+  );
   browser = await launch();
 });
 
 after(async () => {
   await browser?.close();
   await site?.close();
+  await rm(copy, { recursive: true, force: true });
 });
 
-/** Opens a page with the button of esp-web-tools, for one channel of this site. */
-async function openButton(channel, board) {
-  const index = await readFile(path.join(dir, "index.html"), "utf8");
-  assert.ok(index, "the site has a page");
-  const served = await (await fetch(site.url)).text();
-  const [demo] = served.match(/<script src="[^"]*demo-[^"]*"><\/script>/) ?? [];
-  assert.ok(demo, "the page has the emulated board's script");
+/** Opens the page with a board plugged in. */
+async function openButton(board) {
   const page = await browser.newPage({ viewport: DESKTOP });
-  await page.route("**/tried/**", async (route) => {
-    const name = new URL(route.request().url()).pathname.split("/tried/")[1];
-    const body =
-      name === "index.html"
-        ? `<!DOCTYPE html><html lang="en"><head><title>tried</title>${demo}
-           <script type="module" src="install-button.js"></script></head>
-           <body><esp-web-install-button manifest="../manifests/${channel}.json"></esp-web-install-button></body></html>`
-        : await readFile(path.join(PACKAGE, name));
-    await route.fulfill({ body, contentType: TYPES[path.extname(name)] });
-  });
   const settings = new URLSearchParams({ "demo-panel": "0", ...board });
-  await page.goto(`${site.url}tried/index.html?${settings}`);
+  await page.goto(`${site.url}tried.html?${settings}`);
   await page.evaluate(() => window.towlineBoard.ready);
   return page;
 }
@@ -77,7 +76,7 @@ async function install(page, { erase }) {
 test("esp-web-tools installs what the manifest of a channel names, byte for byte", async () => {
   const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
   const build = manifest.builds.find(({ chipFamily }) => chipFamily === "ESP32-C3");
-  const page = await openButton("stable", { "demo-chip": "esp32c3" });
+  const page = await openButton({ "demo-chip": "esp32c3" });
   // Settings of whatever ran before.
   const settings = Buffer.alloc(4096, 0x5a);
   await page.evaluate((at) => window.towlineBoard.write(at, new Uint8Array(4096).fill(0x5a)), 0x9000);
@@ -91,7 +90,7 @@ test("esp-web-tools installs what the manifest of a channel names, byte for byte
 });
 
 test("esp-web-tools asks before it erases a board that is new to the project, and then does", async () => {
-  const page = await openButton("stable", { "demo-chip": "esp32c3" });
+  const page = await openButton({ "demo-chip": "esp32c3" });
   await page.evaluate((at) => window.towlineBoard.write(at, new Uint8Array(4096).fill(0x5a)), 0x9000);
   await install(page, { erase: true });
   assert.deepEqual(await flash(page, 0x9000, 4096), Buffer.alloc(4096, 0xff));
