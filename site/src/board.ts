@@ -1,0 +1,109 @@
+// A board at the end of a serial port: what it is, what is on it, and putting
+// firmware onto it. Everything here is loaded only when somebody connects.
+
+import { Link, type LinkOptions, type Stage } from "./board/link";
+import { readChip } from "./board/chip";
+import { look } from "./board/look";
+import type { Job } from "./board/steps";
+import { install, type Progress } from "./board/write";
+import { asFailure, describe, Failure } from "./failure";
+import type { Chip, Found } from "./plan";
+
+export type { Job, JobPart } from "./board/steps";
+export type { Progress } from "./board/write";
+export type { Stage } from "./board/link";
+export type { Chip, Found } from "./plan";
+
+/** Where partition tables are unless a project moved its own. */
+export const DEFAULT_TABLE_OFFSET = 0x8000;
+
+export interface ConnectOptions {
+  /** Name in the app descriptors of this project. */
+  readonly project: string;
+  /** Where the partition table is in flash. */
+  readonly tableOffset: number;
+  log(line: string): void;
+  stage?(stage: Stage): void;
+  /** No speed above this one is tried: `baudLimit` of a board whose line lost too much. */
+  readonly baudLimit?: number | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Board {
+  #closed: Promise<void> | null = null;
+  readonly #firstBaud: number;
+
+  private constructor(
+    private readonly link: Link,
+    readonly chip: Chip,
+    readonly found: Found,
+  ) {
+    this.#firstBaud = link.baud;
+  }
+
+  /** Speed of the line, which has no meaning where the chip's own USB is connected. */
+  get baud(): number {
+    return this.link.baud;
+  }
+
+  /** What to give as `baudLimit` when connecting again; undefined while the line is good. */
+  get baudLimit(): number | undefined {
+    return this.link.baud < this.#firstBaud ? this.link.baud : undefined;
+  }
+
+  /**
+   * Connects to the chip on a port, finds out what it is and looks at its
+   * flash. Throws `Failure`; the board is reset and the port closed then.
+   */
+  static async connect(port: SerialPort, options: ConnectOptions): Promise<Board> {
+    const linkOptions: LinkOptions = {
+      log: (line) => options.log(line),
+      stage: (stage) => options.stage?.(stage),
+      probeOffset: options.tableOffset,
+      ...(options.baudLimit === undefined ? {} : { baudLimit: options.baudLimit }),
+    };
+    const link = await Link.open(port, linkOptions, options.signal);
+    const release = link.endOn(options.signal);
+    try {
+      options.stage?.("look");
+      const identify = async (): Promise<Board> => {
+        const chip = await readChip(link.loader);
+        const found = await look(link, chip.flashSize, options.project, options.tableOffset);
+        return new Board(link, chip, found);
+      };
+      return await link.transport.whileAlive(identify());
+    } catch (error) {
+      await link.close();
+      throw asFailure(error, "noise");
+    } finally {
+      release();
+    }
+  }
+
+  /**
+   * Installs parts. What flash holds already is not written again, which is
+   * also how an attempt that broke off goes on. Throws `Failure`; the board is
+   * reset and the port closed then, so that trying again begins with
+   * `connect`.
+   */
+  async install(job: Job, onProgress: (progress: Progress) => void, signal?: AbortSignal): Promise<void> {
+    const { link } = this;
+    const release = link.endOn(signal);
+    try {
+      await link.transport.whileAlive(install(link, this.chip.flashSize, job, onProgress));
+    } catch (error) {
+      const failure = link.transport.ended ?? error;
+      await this.disconnect();
+      if (failure instanceof Failure) throw failure;
+      throw new Failure("unknown", describe(failure), {}, failure);
+    } finally {
+      release();
+    }
+  }
+
+  /** Resets the board into its firmware and closes the port, whatever happened before. Never throws. */
+  disconnect(): Promise<void> {
+    this.#closed ??= this.link.close();
+    return this.#closed;
+  }
+}

@@ -1,0 +1,49 @@
+// esptool-js' loader on our own line: it logs to where it is told, and reads
+// and writes registers again when an answer was lost. A connection takes some
+// fifty of these, and none of them does harm when it is done twice.
+
+import { ESPLoader } from "esptool-js";
+import { Failure } from "../failure";
+import { isRefusal } from "./flash";
+import type { BoardTransport } from "./transport";
+
+const ATTEMPTS = 3;
+/** Registers are answered at once. */
+const TIMEOUT_MS = 1000;
+
+export class PatientLoader extends ESPLoader {
+  constructor(transport: BoardTransport, baud: number, log: (line: string) => void) {
+    let line = "";
+    const write = (text: string): void => {
+      const lines = (line + text).split("\n");
+      line = lines.pop() ?? "";
+      for (const done of lines) if (done.trim() !== "") log(done.trim());
+    };
+    super({
+      transport,
+      baudrate: baud,
+      romBaudrate: baud,
+      terminal: { clean: () => undefined, write, writeLine: (text) => write(`${text}\n`) },
+    });
+  }
+
+  override async readReg(address: number, timeout = TIMEOUT_MS): Promise<number> {
+    return this.#again(() => super.readReg(address, timeout));
+  }
+
+  override async writeReg(...request: Parameters<ESPLoader["writeReg"]>): Promise<void> {
+    return this.#again(() => super.writeReg(...request));
+  }
+
+  async #again<T>(work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        // A refusal is an answer, and so is an unknown command.
+        const answered = isRefusal(error) || (error instanceof Error && error.name === "UnsupportedCommandError");
+        if (error instanceof Failure || answered || attempt === ATTEMPTS) throw error;
+      }
+    }
+  }
+}

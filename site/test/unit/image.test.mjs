@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { load } from "./bundle.mjs";
+import { app } from "./flash.mjs";
+
+const { isBlank, isImage, parseDescriptor } = await load("image");
+
+test("a_descriptor_is_read_as_it_was_written", () => {
+  assert.deepEqual(parseDescriptor(app({ version: "v2.0.0-rc.1", secure: 7, chip: 9 })), {
+    chipId: 9,
+    secureVersion: 7,
+    version: "v2.0.0-rc.1",
+    projectName: "towline-device",
+    time: "12:34:56",
+    date: "Jan  2 2026",
+    idfVersion: "v5.3.1",
+    elfSha256: "ab".repeat(32),
+  });
+});
+
+test("text_that_fills_its_field_has_no_zero_at_the_end", () => {
+  const long = "1.0.0-".padEnd(32, "x");
+  assert.equal(parseDescriptor(app({ version: long })).version, long);
+});
+
+test("what_is_no_app_has_no_descriptor", () => {
+  assert.equal(parseDescriptor(new Uint8Array(0x120).fill(0xff)), null, "blank");
+  assert.equal(parseDescriptor(app().subarray(0, 0x11f)), null, "too short");
+  const bootloader = app();
+  bootloader[0x20] = 0;
+  assert.equal(parseDescriptor(bootloader), null, "another segment");
+  const other = app();
+  other[0] = 0xea;
+  assert.equal(parseDescriptor(other), null, "another magic");
+  assert.equal(isImage(bootloader), true);
+});
+
+test("blank_is_only_what_was_erased", () => {
+  assert.equal(isBlank(new Uint8Array(4096).fill(0xff)), true);
+  const touched = new Uint8Array(4096).fill(0xff);
+  touched[4095] = 0xfe;
+  assert.equal(isBlank(touched), false);
+});
+
+// Firmware of others is not in the repository: name a folder of it to read it too.
+const REAL = process.env.TOWLINE_REAL_FIRMWARE;
+test("real_firmware_has_a_descriptor", { skip: REAL === undefined || !existsSync(REAL) }, () => {
+  const files = readdirSync(REAL, { recursive: true }).filter((name) => name.endsWith(".bin"));
+  const found = files.map((name) => parseDescriptor(new Uint8Array(readFileSync(join(REAL, name)))));
+  assert.ok(found.some((descriptor) => descriptor !== null && /^v?\d+\./.test(descriptor.version)), files.join(", "));
+});
