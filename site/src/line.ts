@@ -1,0 +1,165 @@
+// The serial line of a board that runs its firmware: 115200 baud, one reader.
+//
+//   port ──> PacketFilter ──> text, decoded as UTF-8 ──> console
+//                        └──> Improv packets ──────────> ImprovSerial
+//
+// Packets are cut out of the text wherever they stand. A library that reads the
+// raw line finds one only at the start of a line, and misses it whenever the
+// firmware's log was in the middle of its own.
+
+import { describe, Failure } from "./failure";
+
+const BAUD_RATE = 115_200;
+/** "IMPROV" and the version of the protocol. */
+const HEADER = [0x49, 0x4d, 0x50, 0x52, 0x4f, 0x56, 0x01];
+const LAST_TYPE = 4;
+const NEWLINE = 0x0a;
+const RETURN = 0x0d;
+
+/** What ImprovSerial needs of a port. */
+export type ImprovPort = Pick<SerialPort, "readable" | "writable">;
+
+/** Separates Improv packets from the text around them; works on any cut of the stream. */
+export class PacketFilter {
+  private pending: number[] = [];
+  private afterPacket = false;
+
+  push(bytes: Uint8Array): { text: Uint8Array; packets: Uint8Array[] } {
+    const text: number[] = [];
+    const packets: Uint8Array[] = [];
+    for (const byte of bytes) {
+      // The end of the line that a packet stands on is not the console's.
+      if (this.afterPacket && (byte === NEWLINE || byte === RETURN)) {
+        this.afterPacket = byte === RETURN;
+        continue;
+      }
+      this.afterPacket = false;
+      this.pending.push(byte);
+      while (this.pending.length > 0) {
+        const state = judge(this.pending);
+        if (state === "open") break;
+        if (state === "packet") {
+          packets.push(Uint8Array.from(this.pending));
+          this.pending = [];
+          this.afterPacket = true;
+        } else {
+          text.push(this.pending.shift() ?? 0);
+        }
+      }
+    }
+    return { text: Uint8Array.from(text), packets };
+  }
+}
+
+/** Whether the bytes are a packet, may become one, or begin with text. */
+function judge(bytes: readonly number[]): "packet" | "open" | "text" {
+  if (bytes.slice(0, HEADER.length).some((byte, at) => byte !== HEADER[at])) return "text";
+  const type = bytes[7];
+  if (type !== undefined && (type === 0 || type > LAST_TYPE)) return "text";
+  const length = bytes[8];
+  // Header, type, length, data, checksum.
+  if (length === undefined || bytes.length < 10 + length) return "open";
+  const sum = bytes.slice(0, -1).reduce((total, byte) => (total + byte) & 0xff, 0);
+  return sum === bytes.at(-1) ? "packet" : "text";
+}
+
+export interface Listener {
+  text(text: string): void;
+  /** The line has ended without having been closed: the board is gone. */
+  lost(): void;
+}
+
+export class Line {
+  private reader: ReadableStreamDefaultReader<Uint8Array> | null = null;
+  private packets: ReadableStreamDefaultController<Uint8Array> | null = null;
+  private closing = false;
+  private readonly ended: Promise<void>;
+
+  private constructor(
+    private readonly port: SerialPort,
+    private readonly listener: Listener,
+  ) {
+    this.ended = this.read();
+  }
+
+  /** Opens a port that is closed; throws `Failure`. */
+  static async open(port: SerialPort, listener: Listener): Promise<Line> {
+    try {
+      await port.open({ baudRate: BAUD_RATE });
+    } catch (error) {
+      throw new Failure("port-busy", describe(error), {}, error);
+    }
+    return new Line(port, listener);
+  }
+
+  /** A port for ImprovSerial that carries only packets. Asking for a new one ends the one before. */
+  improv(): ImprovPort {
+    this.endPackets();
+    const readable = new ReadableStream<Uint8Array>({
+      start: (controller) => {
+        this.packets = controller;
+      },
+      cancel: () => {
+        this.packets = null;
+      },
+    });
+    return { readable, writable: this.port.writable };
+  }
+
+  /** Restarts the board into its firmware: EN low for a moment, and the strap for the loader let go. */
+  async reset(): Promise<void> {
+    await this.port.setSignals({ dataTerminalReady: false, requestToSend: true });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await this.port.setSignals({ dataTerminalReady: false, requestToSend: false });
+  }
+
+  /** Closes the port; may be called twice, and after the board is gone. */
+  async close(): Promise<void> {
+    if (this.closing) return this.ended;
+    this.closing = true;
+    await this.reader?.cancel().catch(() => undefined);
+    await this.ended;
+    await this.port.close().catch(() => undefined);
+  }
+
+  private async read(): Promise<void> {
+    const filter = new PacketFilter();
+    const decoder = new TextDecoder();
+    // A framing error or an overrun ends a stream, and the port has a new one.
+    while (!this.closing && this.port.readable) {
+      const reader = this.port.readable.getReader();
+      this.reader = reader;
+      try {
+        for (;;) {
+          const { value, done } = await reader.read();
+          if (done) break;
+          const { text, packets } = filter.push(value);
+          for (const packet of packets) this.packets?.enqueue(packet);
+          const decoded = decoder.decode(text, { stream: true });
+          if (decoded) this.listener.text(decoded);
+        }
+        // Nobody but `close` ends a stream that is sound.
+        if (!this.closing) break;
+      } catch {
+        // What was wrong shows in whether the port has another stream.
+      } finally {
+        reader.releaseLock();
+        this.reader = null;
+      }
+    }
+    this.endPackets();
+    if (!this.closing) {
+      await this.port.close().catch(() => undefined);
+      this.listener.lost();
+    }
+  }
+
+  private endPackets(): void {
+    try {
+      this.packets?.close();
+    } catch {
+      // It was cancelled by its reader.
+    }
+    this.packets = null;
+  }
+}

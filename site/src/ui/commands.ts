@@ -1,0 +1,19 @@
+// The commands that write the same files from a terminal.
+
+import type { Target } from "../index";
+
+export interface Command {
+  tool: "esptool" | "espflash";
+  lines: string[];
+}
+
+const fileName = (path: string): string => path.slice(path.lastIndexOf("/") + 1);
+
+/** Writes a target part by part, as the page's own commands do. */
+export function commands(target: Target): Command[] {
+  const pairs = target.parts.map((part) => `0x${part.offset.toString(16)} ${fileName(part.path)}`);
+  return [
+    { tool: "esptool", lines: [`esptool --chip ${target.chip} write-flash ${pairs.join(" ")}`] },
+    { tool: "espflash", lines: pairs.map((pair) => `espflash write-bin --chip ${target.chip} ${pair}`) },
+  ];
+}
