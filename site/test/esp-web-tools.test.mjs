@@ -69,7 +69,7 @@ async function install(page, { erase }) {
     await button("Next").click();
   }
   await button("Install").click();
-  await page.getByText("Installation complete!").waitFor({ timeout: 120_000 });
+  await page.getByText("Installation complete!").waitFor({ state: "attached", timeout: 60_000 });
   await button("Next").click();
 }
 
