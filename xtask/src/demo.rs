@@ -15,7 +15,10 @@
 //! machine: only pages that this server served itself reach them.
 
 mod carry;
+mod device;
+mod firmware;
 mod session;
+mod wifi;
 
 use http_body_util::Full;
 use hyper::{

@@ -294,7 +294,7 @@ impl Board {
             }
             Chipside::Firmware => self.print(|board, out| {
                 if let Some(firmware) = &mut board.firmware {
-                    firmware.advance(time, out);
+                    firmware.advance(time, &mut board.flash, out);
                 }
             }),
             Chipside::Loader(_) => {}
