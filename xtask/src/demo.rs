@@ -18,6 +18,8 @@ mod carry;
 mod device;
 mod firmware;
 mod session;
+#[cfg(test)]
+mod session_tests;
 mod wifi;
 
 use http_body_util::Full;

@@ -27,7 +27,7 @@ use towline::{
 use towline_app::improv::Service;
 use towline_descriptor::Chip;
 use towline_rom::{Firmware, Flash, SECTOR};
-use towline_sim::{Kind, Memory};
+use towline_sim::{BootError, Kind, Memory};
 
 /// Time that the firmware needs before it answers on the line.
 const STARTS: Duration = Duration::from_millis(400);
@@ -208,11 +208,7 @@ impl Running {
 fn boot(flash: &mut Flash) -> Result<Booted, String> {
     let mut memory = Memory::new(flash.bytes().len());
     memory.bytes_mut().copy_from_slice(flash.bytes());
-    let booted = match select(&mut memory) {
-        Ok(booted) => Ok(booted),
-        // A table without slots for updates, or none that is readable.
-        Err(reason) => single_app(flash).ok_or(reason),
-    };
+    let booted = select(&mut memory);
     for at in (0..flash.bytes().len()).step_by(SECTOR as usize) {
         let new = &memory.bytes()[at..][..SECTOR as usize];
         if flash.bytes()[at..][..SECTOR as usize] != *new {
@@ -226,7 +222,14 @@ fn boot(flash: &mut Flash) -> Result<Booted, String> {
 fn select(memory: &mut Memory) -> Result<Booted, String> {
     let mut guards = Vec::new();
     while guards.len() < MOST_BOOTS {
-        let booted = towline_sim::boot(memory, Kind::Stock).map_err(|error| error.to_string())?;
+        let booted = match towline_sim::boot(memory, Kind::Stock) {
+            Ok(booted) => booted,
+            // A table without slots for updates is no fault of a single app.
+            Err(error @ BootError::Layout(_)) => {
+                return single_app(memory.bytes()).ok_or_else(|| error.to_string());
+            }
+            Err(error) => return Err(error.to_string()),
+        };
         let offset = booted.offset();
         if booted.slot != Slot::Factory {
             let mut ota = Ota::open(&mut *memory, offset).map_err(|error| error.to_string())?;
@@ -246,9 +249,9 @@ fn select(memory: &mut Memory) -> Result<Booted, String> {
     Err("the device is reset again and again".into())
 }
 
-fn single_app(flash: &Flash) -> Option<Booted> {
-    let head = flash.read(FIRST_APP, HEAD_LEN as u32).ok()?;
-    let head = Head::parse(head.first_chunk()?).ok()?;
+fn single_app(flash: &[u8]) -> Option<Booted> {
+    let head = flash.get(FIRST_APP as usize..)?.first_chunk::<HEAD_LEN>()?;
+    let head = Head::parse(head).ok()?;
     Some(Booted { offset: FIRST_APP, head, guards: Vec::new() })
 }
 

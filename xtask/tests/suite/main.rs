@@ -1,6 +1,7 @@
 //! Tests of the whole publisher: real commands on real folders, judged by
 //! what users and devices receive.
 
+mod demo;
 mod device;
 mod firmware;
 #[cfg(target_os = "linux")]
