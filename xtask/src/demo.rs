@@ -83,7 +83,10 @@ impl Demo {
     ) -> Option<Response<Full<Bytes>>> {
         match path {
             _ if request.method() != Method::GET => None,
-            "/demo/board" => Some(self.connect(request).unwrap_or_else(|refusal| refusal)),
+            "/demo/board" => {
+                let answer = self.connect(request);
+                Some(answer.unwrap_or_else(|(status, reason)| refuse(status, reason)))
+            }
             "/" | "/index.html" => {
                 let page = std::fs::read_to_string(root.join("index.html")).ok()?;
                 let answer = with_script(&page, &format!("assets/{}", self.name));
@@ -103,19 +106,19 @@ impl Demo {
     fn connect(
         &self,
         request: &mut Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Response<Full<Bytes>>> {
+    ) -> Result<Response<Full<Bytes>>, (StatusCode, String)> {
         let headers = request.headers();
         if !is_of_own_page(headers) {
-            return Err(refuse(StatusCode::FORBIDDEN, "boards are for the page of this server"));
+            return Err((StatusCode::FORBIDDEN, "boards are for the page of this server".into()));
         }
         let key = websocket_key(headers)
-            .ok_or_else(|| refuse(StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket"))?;
+            .ok_or_else(|| (StatusCode::UPGRADE_REQUIRED, "this speaks WebSocket".into()))?;
         let accept = derive_accept_key(key.as_bytes());
         let session = Session::new(request.uri().query().unwrap_or_default())
-            .map_err(|error| refuse(StatusCode::BAD_REQUEST, error))?;
+            .map_err(|error| (StatusCode::BAD_REQUEST, error))?;
         let seat = self
             .seat()
-            .ok_or_else(|| refuse(StatusCode::SERVICE_UNAVAILABLE, "too many boards at a time"))?;
+            .ok_or_else(|| (StatusCode::SERVICE_UNAVAILABLE, "too many boards at a time".into()))?;
 
         let upgrade = hyper::upgrade::on(request);
         tokio::spawn(async move {

@@ -135,7 +135,7 @@ impl Firmware for DemoFirmware {
         match known {
             Some(ssid) => running.join(ssid, flash),
             None => {
-                log(out, Warning, 181, "wifi", "no network is set: Improv on this line sets it")
+                log(out, Warning, 181, "wifi", "no network is set: Improv on this line sets it");
             }
         }
         self.running = Some(running);

@@ -1,5 +1,5 @@
-//! The demo as a browser meets it: the page with its script, and boards behind
-//! WebSockets.
+//! The demo as a browser meets it: the page with its script, and a board behind
+//! each WebSocket.
 
 use crate::support::Project;
 use futures_util::{SinkExt, StreamExt};

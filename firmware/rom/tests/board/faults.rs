@@ -61,6 +61,12 @@ fn above_its_limit_the_line_carries_garbage_both_ways() {
         board.set_host_baud(Some(baud));
         assert_eq!(ask(&mut board, READ_REG, &MAGIC).len(), answers, "{baud}");
     }
+    board.mend(Faults { max_baud: Some(57_600), ..Faults::default() });
+    board.set_host_baud(Some(115_200));
+    board.reset();
+    board.advance(SECOND);
+    let log = printed(&mut board);
+    assert!(!log.is_empty() && !log.contains("ESP-ROM"), "{log}");
     // The chip's own USB has no baud rate, and no limit.
     let faults = Faults { max_baud: Some(115_200), ..Faults::default() };
     let mut board = waiting(Options { wiring: Wiring::UsbSerialJtag, ..with(faults) });
@@ -137,6 +143,13 @@ fn register(options: Options, address: u32) -> u32 {
     sync(&mut board);
     let answer = ask(&mut board, READ_REG, &words(&[address]));
     u32::from_le_bytes(*answer[0][4..].first_chunk().unwrap())
+}
+
+#[test]
+fn an_esp32_has_no_secure_download_mode() {
+    let mut board = waiting(Options { secure_download: true, ..Options::new(Chip::Esp32) });
+    sync(&mut board);
+    assert_eq!(ask(&mut board, READ_REG, &MAGIC)[0][4..8], 0x00F0_1D83_u32.to_le_bytes());
 }
 
 /// As `getPsramCap`, `getPsramVendor` and `getPkgVersion` of esptool-js read it.
