@@ -15,7 +15,12 @@
 //! machine: only pages that this server served itself reach them.
 
 mod carry;
+mod device;
+mod firmware;
 mod session;
+#[cfg(test)]
+mod session_tests;
+mod wifi;
 
 use crate::installer::File;
 use http_body_util::Full;

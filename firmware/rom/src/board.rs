@@ -38,7 +38,8 @@ pub struct Options {
     pub mac: [u8; 6],
     /// How DTR and RTS reach the chip.
     pub wiring: Wiring,
-    /// Secure download mode is burned: most commands are gone.
+    /// Secure download mode is burned: most commands are gone. An ESP32 has no
+    /// such mode.
     pub secure_download: bool,
     /// Secure boot is burned.
     pub secure_boot: bool,
@@ -294,7 +295,7 @@ impl Board {
             }
             Chipside::Firmware => self.print(|board, out| {
                 if let Some(firmware) = &mut board.firmware {
-                    firmware.advance(time, out);
+                    firmware.advance(time, &mut board.flash, out);
                 }
             }),
             Chipside::Loader(_) => {}
@@ -365,19 +366,26 @@ impl Board {
         }
     }
 
-    /// Returns whether host and chip use the same baud rate, and the line
-    /// carries it.
+    /// Returns whether the chip understands the host: both use the same baud
+    /// rate, and the line carries it.
     fn is_understood(&self) -> bool {
-        let Some(host) = self.host_baud else { return true };
-        if self.options.wiring == Wiring::UsbSerialJtag {
-            return true;
-        }
-        let is_carried = self.options.faults.max_baud.is_none_or(|max| host <= max);
-        is_carried
+        let Some(host) = self.host_baud.filter(|_| !self.is_usb()) else { return true };
+        self.is_carried()
             && match &self.chip {
                 Chipside::Loader(loader) => loader.hears(host),
                 _ => is_close(host, LOG_BAUD),
             }
+    }
+
+    /// Returns whether the line carries the baud rate of the host.
+    fn is_carried(&self) -> bool {
+        let max = self.options.faults.max_baud;
+        self.is_usb() || max.is_none_or(|max| self.host_baud.is_none_or(|host| host <= max))
+    }
+
+    /// The chip's own USB has no baud rate.
+    fn is_usb(&self) -> bool {
+        self.options.wiring == Wiring::UsbSerialJtag
     }
 
     /// Starts the ROM, which says on its serial line what it does.
@@ -420,10 +428,8 @@ impl Board {
     fn print(&mut self, writes: impl FnOnce(&mut Self, &mut Vec<u8>)) {
         let mut out = Vec::new();
         writes(self, &mut out);
-        let is_carried = match (self.host_baud, self.options.wiring) {
-            (Some(host), Wiring::Bridge) => is_close(host, LOG_BAUD),
-            _ => true,
-        };
+        let is_carried = self.is_carried()
+            && self.host_baud.is_none_or(|host| self.is_usb() || is_close(host, LOG_BAUD));
         if !is_carried {
             // Never the delimiter of frames, which is even.
             out.iter_mut().for_each(|byte| *byte = byte.rotate_left(3) | 1);

@@ -17,5 +17,5 @@ pub trait Firmware: Send {
     fn receive(&mut self, bytes: &[u8], out: &mut Vec<u8>);
 
     /// Lets time go by.
-    fn advance(&mut self, time: Duration, out: &mut Vec<u8>);
+    fn advance(&mut self, time: Duration, flash: &mut Flash, out: &mut Vec<u8>);
 }

@@ -16,7 +16,7 @@ pub struct Line {
 
 /// Bytes of a piece that arrive together. Small enough that a receiver sees a
 /// long transfer come in.
-const PIECE: usize = 64;
+const PIECE: usize = 16;
 
 impl Line {
     /// Sends bytes at `now`; without a baud rate they arrive at once, though
@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(halfway, [1; 576]);
         assert_eq!(line.arrived(SECOND + Duration::from_millis(101)).len(), 576);
         let end = SECOND + Duration::from_millis(200);
-        assert!(line.arrived(end - Duration::from_millis(1)).len() >= 1088);
-        assert_eq!(line.arrived(end), [2; 64]);
+        assert_eq!(line.arrived(end - Duration::from_millis(1)).len(), 1136);
+        assert_eq!(line.arrived(end), [2; 16]);
         assert_eq!(line.next(), None);
     }
 

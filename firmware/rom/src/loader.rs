@@ -222,7 +222,8 @@ impl Loader {
         host_baud: Option<u32>,
         parts: &mut Parts<'_>,
     ) -> Reply {
-        if parts.options.secure_download && !SECURE.contains(&op) {
+        let is_secure = parts.options.secure_download && parts.silicon.chip != Chip::Esp32;
+        if is_secure && !SECURE.contains(&op) {
             return Ok((Answer::Unknown, Then::Stay));
         }
         let stub_only = matches!(op, ERASE_FLASH | ERASE_REGION | READ_FLASH | RUN_USER_CODE);

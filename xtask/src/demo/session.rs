@@ -1,6 +1,7 @@
 //! A board and the page that it is connected to: messages and time in, messages
 //! out.
 
+use super::firmware::DemoFirmware;
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -87,7 +88,9 @@ impl Session {
     /// A sentence, if there is no such board.
     pub(super) fn new(query: &str) -> Result<Self, String> {
         let (options, paced, held) = parse(query)?;
-        let mut board = Board::new(options).map_err(|error| error.to_string())?;
+        let firmware = Box::new(DemoFirmware::new(options.chip));
+        let board = Board::new(options).map_err(|error| error.to_string())?;
+        let mut board = board.with_firmware(firmware);
         board.hold_boot(held);
         Ok(Self {
             board,

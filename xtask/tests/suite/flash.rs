@@ -6,17 +6,15 @@ use crate::{
     support::{Project, text},
 };
 use serde_json::Value;
-use std::process::Output;
+use std::{fs, process::Output};
 use towline_descriptor::Chip;
 use towline_rom::{Board, Faults, Options, Pty, SECTOR, State};
 use xtask::{
-    disk::Disk,
-    name::TargetName,
     release::Role,
-    store::{DirectoryStore, Store},
+    site::{Index, IndexArtifact},
 };
 
-const CHIPS: [Chip; 2] = [Chip::Esp32, Chip::Esp32c3];
+const CHIPS: [Chip; 3] = [Chip::Esp32, Chip::Esp32c3, Chip::Esp32s3];
 /// The partition with settings in the table of the tests.
 const NVS: std::ops::Range<usize> = 0x9000..0xD000;
 
@@ -27,13 +25,14 @@ fn released(chips: &[Chip]) -> Project {
     project
 }
 
-/// What a release puts onto a board.
+/// What the newest release puts onto a board: the files of its site.
 fn parts(project: &Project, chip: Chip) -> Vec<(Role, u32, Vec<u8>)> {
-    let store = DirectoryStore::new(&project.path("dist/store"), Disk::default());
-    let record = store.records().unwrap().pop().unwrap();
-    let target = &record.targets[&chip.name().parse::<TargetName>().unwrap()];
-    let parts = target.parts.iter();
-    parts.map(|part| (part.role, part.offset, store.artifact(&part.artifact).unwrap())).collect()
+    let site = project.path("dist/site");
+    let index: Index = serde_json::from_str(&project.read("dist/site/releases.json")).unwrap();
+    let release = index.releases.into_iter().next().unwrap();
+    let target = release.targets.into_iter().find(|target| target.chip == chip).unwrap();
+    let read = |file: &IndexArtifact| fs::read(site.join(file.path.as_ref().unwrap())).unwrap();
+    target.parts.iter().map(|part| (part.role, part.offset, read(&part.file))).collect()
 }
 
 /// Connects a board that waits for a download, with something in all of its
@@ -146,7 +145,10 @@ fn a_wrong_chip_is_refused_before_anything_is_written() {
         "{shown}"
     );
     let shown = error(&flash(&project, &port, &[]));
-    assert!(shown.contains("no release has parts for it (there are esp32, esp32c3)"), "{shown}");
+    assert!(
+        shown.contains("no release has parts for it (there are esp32, esp32c3, esp32s3)"),
+        "{shown}"
+    );
     let shown = error(&flash(&project, &port, &["--version", "9.9.9"]));
     assert!(shown.contains("there is no such release"), "{shown}");
     assert!(content(&port) == before);
@@ -304,7 +306,7 @@ fn esptool_writes_verifies_and_reads_the_same_board() {
         let mut files = Vec::new();
         for (role, offset, bytes) in &parts {
             let file = project.path(role.as_str());
-            std::fs::write(&file, bytes).unwrap();
+            fs::write(&file, bytes).unwrap();
             files.extend([format!("{offset:#x}"), file.display().to_string()]);
         }
         let files: Vec<_> = files.iter().map(String::as_str).collect();
@@ -328,7 +330,7 @@ fn esptool_writes_verifies_and_reads_the_same_board() {
                 let read = project.path("read");
                 let file = read.to_str().unwrap();
                 esptool(&port, &["read-flash", "0x3000", "0x8000", file]);
-                assert!(std::fs::read(&read).unwrap() == content(&port)[0x3000..0xB000]);
+                assert!(fs::read(&read).unwrap() == content(&port)[0x3000..0xB000]);
             }
 
             // And what our command writes, esptool finds.

@@ -2,6 +2,7 @@
 //! what users and devices receive.
 
 mod conditions;
+mod demo;
 mod device;
 mod firmware;
 #[cfg(target_os = "linux")]

@@ -1,11 +1,11 @@
 //! The board as tools meet it: what its lines do, and what its loader says.
 
+use crate::talk::{
+    CLASSIC, MAGIC, READ_REG, RESTART, TIGHT, USB, ask, drive, encode, sync, waiting, words,
+};
 use std::time::Duration;
 use towline_descriptor::Chip;
-use towline_rom::{Board, Faults, Lines, Options, State, Wiring};
-
-const READ_REG: u8 = 0x0A;
-const MAGIC: [u8; 4] = 0x4000_1000_u32.to_le_bytes();
+use towline_rom::{Board, Faults, Options, State, Wiring};
 
 fn board(wiring: Wiring) -> Board {
     let mut board = Board::new(Options { wiring, ..Options::new(Chip::Esp32c3) }).unwrap();
@@ -13,31 +13,6 @@ fn board(wiring: Wiring) -> Board {
     assert_eq!(board.state(), State::Firmware);
     board
 }
-
-/// Sets lines and waits, step by step: DTR, RTS, milliseconds.
-fn drive(board: &mut Board, steps: &[(bool, bool, u64)]) {
-    for (dtr, rts, wait) in steps {
-        board.set_lines(Lines { dtr: *dtr, rts: *rts });
-        board.advance(Duration::from_millis(*wait));
-    }
-}
-
-/// One line at a time, as on Windows.
-const CLASSIC: [(bool, bool, u64); 5] =
-    [(false, true, 100), (true, true, 0), (true, false, 50), (false, false, 0), (false, false, 50)];
-/// Both lines at once.
-const TIGHT: [(bool, bool, u64); 5] =
-    [(false, false, 0), (true, true, 0), (false, true, 100), (true, false, 50), (false, false, 0)];
-/// For the chip's own USB peripheral.
-const USB: [(bool, bool, u64); 6] = [
-    (false, false, 100),
-    (true, false, 100),
-    (true, true, 0),
-    (false, true, 100),
-    (false, false, 0),
-    (false, false, 100),
-];
-const RESTART: [(bool, bool, u64); 2] = [(false, true, 100), (false, false, 100)];
 
 #[test]
 fn each_wiring_enters_download_mode_by_its_sequences_and_leaves_it_by_reset() {
@@ -81,56 +56,6 @@ fn the_boot_button_does_it_without_lines() {
     board.reset();
     board.advance(Duration::from_millis(30));
     assert_eq!(board.state(), State::Rom);
-}
-
-fn encode(op: u8, checksum: u8, data: &[u8]) -> Vec<u8> {
-    let len = (data.len() as u16).to_le_bytes();
-    let head = [0, op, len[0], len[1], checksum, 0, 0, 0];
-    let mut wire = vec![0xC0];
-    for byte in head.iter().chain(data) {
-        match byte {
-            0xC0 => wire.extend([0xDB, 0xDC]),
-            0xDB => wire.extend([0xDB, 0xDD]),
-            byte => wire.push(*byte),
-        }
-    }
-    wire.push(0xC0);
-    wire
-}
-
-/// Sends a command and returns the frames that come back.
-fn ask(board: &mut Board, op: u8, data: &[u8]) -> Vec<Vec<u8>> {
-    let checksum = data.get(16..).unwrap_or_default().iter().fold(0xEF, |sum, byte| sum ^ byte);
-    board.receive(&encode(op, checksum, data));
-    let wire = board.take_output();
-    let mut frames = Vec::new();
-    for frame in wire.split(|byte| *byte == 0xC0).filter(|frame| !frame.is_empty()) {
-        let mut plain = Vec::new();
-        let mut bytes = frame.iter();
-        while let Some(byte) = bytes.next() {
-            plain.push(match byte {
-                0xDB if bytes.next() == Some(&0xDC) => 0xC0,
-                0xDB => 0xDB,
-                byte => *byte,
-            });
-        }
-        frames.push(plain);
-    }
-    frames
-}
-
-fn sync(board: &mut Board) -> Vec<Vec<u8>> {
-    ask(board, 0x08, &[&[0x07, 0x07, 0x12, 0x20][..], &[0x55; 32]].concat())
-}
-
-fn words(words: &[u32]) -> Vec<u8> {
-    words.iter().flat_map(|word| word.to_le_bytes()).collect()
-}
-
-fn waiting(options: Options) -> Board {
-    let mut board = Board::new(options).unwrap().in_download_mode();
-    board.take_output();
-    board
 }
 
 #[test]

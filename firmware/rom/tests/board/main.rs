@@ -1,0 +1,6 @@
+//! The board as tools meet it.
+
+mod faults;
+mod firmware;
+mod loader;
+mod talk;
