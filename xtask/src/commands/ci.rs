@@ -40,7 +40,7 @@ struct Step {
 /// What a step needs beside Rust.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tools {
-    /// What building the firmware needs.
+    /// What building the firmware and the page needs.
     Firmware,
     /// The Python environment with independent implementations and linters.
     Oracles,
