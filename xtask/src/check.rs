@@ -5,6 +5,7 @@
 //! starts from `releases.json`, which holds the hash of every other file: a
 //! change of a single byte shows.
 
+mod page;
 mod remote;
 mod target;
 
@@ -120,9 +121,7 @@ pub(crate) fn check_except(
         problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
     }
     problems.extend(unlisted(&index));
-    if file("index.html").is_none() {
-        problems.push(Problem { path: "index.html".into(), message: "missing".into() });
-    }
+    problems.extend(page::check(&contents));
     let targets: Vec<_> = index
         .releases
         .iter()

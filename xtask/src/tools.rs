@@ -7,7 +7,10 @@ use crate::{
     toolchain::{self, capture},
 };
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 /// The oldest Node.js that bundles the installer of the page and tests it.
 pub const NODE: &str = "20.19";
@@ -126,6 +129,13 @@ fn is_at_least(version: &str, least: &str) -> bool {
         Some((major.parse().ok()?, rest.split('.').next()?.parse().ok()?))
     };
     numbers(version).is_some_and(|version| Some(version) >= numbers(least))
+}
+
+/// Drops findings that were made before: several jobs need the same tools.
+pub fn each_once(mut findings: Vec<Finding>) -> Vec<Finding> {
+    let mut known = BTreeSet::new();
+    findings.retain(|finding| known.insert(finding.what.clone()));
+    findings
 }
 
 /// Looks at what the fuzz targets need.

@@ -40,7 +40,7 @@ struct Step {
 /// What a step needs beside Rust.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Tools {
-    /// What building the firmware needs.
+    /// What building the firmware and the page needs.
     Firmware,
     /// The Python environment with independent implementations and linters.
     Oracles,
@@ -93,7 +93,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let needed =
         needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
     let look = || -> Vec<Finding> {
-        needed.iter().flatten().flat_map(|tools| tools.look(&project, &root)).collect()
+        let needed = needed.iter().flatten();
+        tools::each_once(needed.flat_map(|tools| tools.look(&project, &root)).collect())
     };
     doctor::fix(&look(), ui)?;
     let missing: Vec<_> = look().into_iter().filter(|finding| !finding.ok).collect();

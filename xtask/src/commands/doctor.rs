@@ -38,7 +38,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             findings.extend(tools::for_fuzz());
             findings.extend(tools::for_machine());
         }
-        findings
+        tools::each_once(findings)
     };
     let mut findings = look();
     if args.fix && fix(&findings, global.ui())? {

@@ -8,6 +8,7 @@ mod firmware;
 #[cfg(target_os = "linux")]
 mod flash;
 mod house;
+mod installer;
 mod oracles;
 mod output;
 mod push;

@@ -1,0 +1,80 @@
+//! The page, and what it loads.
+
+use super::Problem;
+use crate::site::INDEX;
+use std::collections::BTreeMap;
+
+/// Path of the page.
+const PAGE: &str = "index.html";
+
+/// How the bundled scripts name each other.
+const IMPORTS: [&str; 3] = ["import(\"./", "import\"./", "from\"./"];
+
+/// Finds what the page or one of its scripts loads and the index does not
+/// list: nobody could tell whether that is what was published. `contents` are
+/// the listed files; one that could not be read is told elsewhere.
+pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, String>>) -> Vec<Problem> {
+    let text = |path: &str| match contents.get(path) {
+        Some(Ok(bytes)) => String::from_utf8_lossy(bytes),
+        _ => "".into(),
+    };
+    // Templates write slashes as they like.
+    let page = text(PAGE).replace("&#x2f;", "/");
+    let mut loaded: Vec<_> = page
+        .split('"')
+        .filter(|part| part.starts_with("assets/"))
+        .map(|p| (PAGE, p.into()))
+        .collect();
+    let scripts = contents.keys().filter(|p| p.starts_with("assets/") && p.ends_with(".js"));
+    for script in scripts {
+        let text = text(script);
+        for import in IMPORTS {
+            let names = text.split(import).skip(1).filter_map(|rest| rest.split('"').next());
+            loaded.extend(names.map(|name| (*script, format!("assets/{name}"))));
+        }
+    }
+    let unlisted = loaded.into_iter().filter(|(_, path)| !contents.contains_key(path.as_str()));
+    let mut problems: Vec<_> = unlisted
+        .map(|(by, path)| Problem {
+            path: by.to_owned(),
+            message: format!("loads {path}, which {INDEX} does not list"),
+        })
+        .collect();
+    if !contents.contains_key(PAGE) {
+        problems.push(Problem { path: PAGE.into(), message: "missing".into() });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_loaded_has_to_be_listed() {
+        let script = r#"import"./a-1.js";import{b}from"./b-1.js";const c=()=>import("./c-1.js");"#;
+        let files = [
+            (PAGE, r#"<script type="module" src="assets&#x2f;main-1.js"></script><a href="x">"#),
+            ("assets/main-1.js", script),
+            ("assets/a-1.js", "console.log('./x.js')"),
+            ("assets/b-1.js", ""),
+            ("assets/c-1.js", r#"import("./a-1.js")"#),
+        ];
+        let contents = |without: &str| -> BTreeMap<_, _> {
+            let kept = files.into_iter().filter(|(path, _)| *path != without);
+            kept.map(|(path, text)| (path, Ok(text.as_bytes().to_vec()))).collect()
+        };
+        assert_eq!(check(&contents("")), []);
+        for (path, by) in [
+            ("assets/main-1.js", PAGE),
+            ("assets/a-1.js", "assets/main-1.js"),
+            ("assets/b-1.js", "assets/main-1.js"),
+            ("assets/c-1.js", "assets/main-1.js"),
+        ] {
+            let problems = check(&contents(path));
+            let message = format!("loads {path}, which releases.json does not list");
+            assert!(problems.contains(&Problem { path: by.into(), message }), "{problems:?}");
+        }
+        assert_eq!(check(&contents(PAGE))[0].message, "missing");
+    }
+}
