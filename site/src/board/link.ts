@@ -23,6 +23,8 @@ const USB_SERIAL_JTAG = 0x1001;
 const SYNC_ROUNDS = 6;
 const SYNCS_PER_ROUND = 5;
 const STUB_ATTEMPTS = 3;
+/** For an answer that needs no work: a wrong speed loses all, and costs this each time. */
+const ANSWER_MS = 500;
 /** Answers to SYNC that came, and were no use: fewer could be chance in a boot log. */
 const GARBLED_ANSWERS = 2;
 
@@ -212,12 +214,22 @@ export class Link {
     const request = new Uint8Array(8);
     new DataView(request.buffer).setUint32(0, speed, true);
     new DataView(request.buffer).setUint32(4, this.baud, true);
-    await loader.command(loader.ESP_CHANGE_BAUDRATE, request);
+    const ask = (): Promise<unknown> => loader.command(loader.ESP_CHANGE_BAUDRATE, request, 0, true, ANSWER_MS);
+    // If only the answer was lost, the chip is at the new speed and hears the
+    // second request as noise. Which of the two it was shows below.
+    await ask().catch(() => ask().catch(() => undefined));
     await sleep(25);
     await this.transport.reopen(speed);
     this.transport.flushInput();
-    // A lost answer would cost seconds here, and a wrong speed loses all.
-    await loader.readReg(loader.CHIP_DETECT_MAGIC_REG_ADDR, 500);
+    await loader.readReg(loader.CHIP_DETECT_MAGIC_REG_ADDR, ANSWER_MS);
+  }
+
+  get #lowerSpeed(): number | undefined {
+    return this.nativeUsb ? undefined : SPEEDS.find((speed) => speed < this.baud);
+  }
+
+  get canSlow(): boolean {
+    return this.#lowerSpeed !== undefined;
   }
 
   /**
@@ -225,8 +237,8 @@ export class Link {
    * too much. Returns false if there is no lower one.
    */
   async slower(): Promise<boolean> {
-    const lower = SPEEDS.find((speed) => speed < this.baud);
-    if (this.nativeUsb || lower === undefined) return false;
+    const lower = this.#lowerSpeed;
+    if (lower === undefined) return false;
     await this.transport.reopen(ROM_SPEED);
     await this.#startStub();
     await this.#findSpeed(lower);
