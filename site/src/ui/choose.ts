@@ -6,7 +6,7 @@ import { LANGUAGE_NAMES, type Language } from "../strings";
 import { remember } from "./address";
 import { choose, families, firstChannel, offered, others, releases, type Choice, type Missed } from "./choice";
 import { freshId, h, keepReachable } from "./dom";
-import { manual } from "./manual";
+import { notice, terminal } from "./manual";
 import { chipDrawing } from "./drawings";
 import { obstacle } from "./support";
 import type { Setting } from "./setting";
@@ -60,6 +60,7 @@ function card(setting: Setting, choice: Choice, missed: readonly Missed[], pick:
     ),
   ];
   if (missed.length > 0) nodes.push(missedNote(setting, choice, missed));
+  if (stop !== null) nodes.push(notice(setting, stop));
   const side = h(
     "div",
     { class: "install-choice" },
@@ -74,7 +75,7 @@ function card(setting: Setting, choice: Choice, missed: readonly Missed[], pick:
     ),
   );
   nodes.push(h("div", { class: "install-card" }, side, news(setting, meant)));
-  if (stop !== null) nodes.push(manual(setting, stop, meant, choice.target));
+  if (stop !== null) nodes.push(terminal(setting, meant, choice.target));
   return nodes;
 }
 
