@@ -16,13 +16,20 @@ const base = new URL(document.baseURI);
 const flow = (): Promise<typeof import("./ui/flow")> => import("./ui/flow");
 
 function setting(index: Index, language: Language): Setting {
-  return { index, base, language, words: words(language), numbers: new Numbers(language) };
+  return { index, base, language, words: words(language), numbers: new Numbers(language, navigator.languages) };
 }
 
 /** Fills the card, in a language. */
 function present(section: HTMLElement, index: Index, language: Language): void {
   const here = setting(index, language);
   let prepared = false;
+  const unreachable = (): void => {
+    const { title, steps } = here.words.failures.offline({});
+    section.querySelector(".install-note")?.remove();
+    section
+      .querySelector(".install-head")
+      ?.after(h("p", { class: "install-note", role: "alert" }, `${title}. ${steps[0] ?? ""}`));
+  };
   const link = document.querySelector<HTMLElement>("#install-link");
   if (link) {
     link.hidden = false;
@@ -30,20 +37,27 @@ function present(section: HTMLElement, index: Index, language: Language): void {
     const anchor = link.querySelector("a");
     if (anchor) anchor.textContent = here.words.install;
   }
-  showChoice(section, here, { channel: asked("channel"), version: asked("version"), target: asked("target") }, {
-    install: (choice) => void flow().then(({ install }) => install(here, { ...choice })),
-    console: () => void flow().then(({ openConsole }) => openConsole(here)),
-    language: (chosen) => {
-      remember({ lang: chosen === pickLanguage(null, navigator.languages) ? null : chosen });
-      present(section, index, chosen);
-      section.querySelector<HTMLElement>(`[data-key="lang-${chosen}"]`)?.focus();
+  showChoice(
+    section,
+    here,
+    { channel: asked("channel"), version: asked("version"), target: asked("target") },
+    {
+      install: (choice) => void flow().then(({ install }) => install(here, { ...choice }), unreachable),
+      console: () => void flow().then(({ openConsole }) => openConsole(here), unreachable),
+      language: (chosen) => {
+        remember({ lang: chosen === pickLanguage(null, navigator.languages) ? null : chosen });
+        present(section, index, chosen);
+        section.querySelector<HTMLElement>(`[data-key="lang-${chosen}"]`)?.focus();
+      },
+      prepare: () => {
+        if (prepared) return;
+        prepared = true;
+        void flow().catch(() => {
+          prepared = false;
+        });
+      },
     },
-    prepare: () => {
-      if (prepared) return;
-      prepared = true;
-      void flow();
-    },
-  });
+  );
   section.hidden = false;
 }
 

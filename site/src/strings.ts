@@ -18,12 +18,9 @@ export interface Trouble {
   steps: string[];
 }
 
-const count = (n: number, one: string, many: string): string => `${n} ${n === 1 ? one : many}`;
-
 const en = {
   language: "Language",
   install: "Install",
-  skip: "Skip to the installer",
   close: "Close",
   cancel: "Cancel",
   copy: "Copy",
@@ -69,7 +66,7 @@ const en = {
 
   // Before the browser's own window
   beforeTitle: "Connect your board",
-  before: "Your browser will now ask which port to use.",
+  before: "Your browser will ask which port to use.",
   beforeSteps: [
     "Plug the board into this computer, with a USB cable that carries data.",
     "Click “Choose the port”. Your browser opens a list.",
@@ -96,11 +93,11 @@ const en = {
   noPsram: "no PSRAM",
   psramUnknown: "PSRAM not known",
   mac: "MAC address",
-  runsNow: "On it now",
+  runsNow: "Now",
   runsBlank: "nothing, the board is blank",
   runsForeign: "another firmware",
   runsUnreadable: "something that could not be read",
-  willBe: "Will be",
+  willBe: "Afterwards",
   target: "Target",
   targetsFit: "Several targets fit this chip. Which board is it?",
   settings: "Settings",
@@ -109,7 +106,7 @@ const en = {
   keepNot: "Not possible here: they would be written over, or nobody knows where they are.",
   erase: "Erase everything",
   eraseHint: "The board starts as if it were new.",
-  eraseOnly: "The board will be erased first, for there is nothing on it that this firmware could keep.",
+  eraseOnly: "There is nothing on this board to lose. All of it is erased first.",
   lostTitle: "This will be lost",
   lostAll: "Everything that is on the board: its firmware, its settings, its saved data.",
   lost: {
@@ -123,13 +120,14 @@ const en = {
     "older-than-min-from": (minFrom: string, now: string) =>
       `This version understands settings from ${minFrom} on; the board has ${now}. Erase everything, or install ` +
       `${minFrom} first.`,
-    downgrade: (now: string) => `This is older than ${now}, which is on the board. It may not understand newer settings.`,
+    downgrade: (now: string) =>
+      `This is older than ${now}, which is on the board. It may not understand newer settings.`,
     prerelease: "This is a pre-release, meant for testing.",
     yanked: (reason: string) => (reason ? `This version was yanked: ${reason}` : "This version was yanked."),
     "app-running-other-project": "Settings on this board are from another firmware. This one may not understand them.",
     "psram-unknown": "The chip does not tell whether it has PSRAM. Make sure that it fits your board.",
   },
-  same: (version: string) => `${version} is already on this board. Installing writes it again.`,
+  same: (version: string) => `${version} is already on this board. Installing it again repairs what may be damaged.`,
   installVersion: (version: string) => `Install ${version}`,
 
   // At work
@@ -155,7 +153,7 @@ const en = {
   stopText: "The board will be left with half a firmware and does not start until you install again. It takes no harm.",
   stopEarly: "Nothing has been written yet. The board stays as it is.",
   stop: "Stop",
-  goOn: "Go on installing",
+  goOn: "Keep installing",
   stopping: "Stopping …",
 
   // After
@@ -165,7 +163,8 @@ const en = {
   openDevice: "Open the device’s page",
   wifi: "Wi-Fi",
   wifiLooking: "Asking the board whether it wants Wi-Fi …",
-  wifiNone: "The board did not offer to set up Wi-Fi over USB. It may need a moment more, or set up its network another way.",
+  wifiNone:
+    "The board did not offer to set up Wi-Fi over USB. It may need a moment more, or set up its network another way.",
   wifiAgain: "Ask again",
   wifiReady: (device: string) => (device ? `Connect ${device} to your network.` : "Connect the board to your network."),
   wifiStopped: "The board does not take Wi-Fi settings at the moment.",
@@ -175,7 +174,6 @@ const en = {
   wifiOther: "Other network …",
   wifiName: "Name of the network (SSID)",
   wifiSecured: "secured",
-  wifiOpen: "open",
   wifiStrength: ["weak", "fair", "good", "very good"],
   wifiRescan: "Look again",
   password: "Password",
@@ -201,11 +199,9 @@ const en = {
 
   // Failures
   detail: "Technical details",
-  detailCopied: "Details copied",
   bootPicture: "A board with two buttons. 1: hold BOOT. 2: press RESET once. 3: let go of BOOT.",
   otherVersion: "Choose another version",
   newBoard: "Connect another board",
-  openSecurely: "Open the secure address",
   failures: {
     "no-web-serial": () => ({
       title: "This browser cannot install over USB",
@@ -285,17 +281,26 @@ const en = {
     }),
     "wrong-chip": (f: Facts) => ({
       title: "Nothing here is for this board",
-      why: {
-        "flash-size": `${f["version"] ?? "This version"} needs more flash than this ${f["chip"] ?? "chip"} has (${f["flash"] ?? "?"}).`,
-        psram: `${f["version"] ?? "This version"} needs PSRAM that this ${f["chip"] ?? "chip"} does not have.`,
-        "no-parts": `${f["version"] ?? "This version"} has updates for ${f["chip"] ?? "this chip"}, but nothing for a first install.`,
-        chip: `${f["version"] ?? "This version"} is for ${f["chips"] ?? "other chips"}, and this is an ${f["chip"] ?? "other one"}.`,
-      }[f["reason"] ?? "chip"] ?? "",
+      why:
+        {
+          "flash-size":
+            `${f["version"] ?? "This version"} needs more flash than this ${f["chip"] ?? "chip"} has ` +
+            `(${f["flash"] ?? "?"}).`,
+          psram: `${f["version"] ?? "This version"} needs PSRAM that this ${f["chip"] ?? "chip"} does not have.`,
+          "no-parts":
+            `${f["version"] ?? "This version"} has updates for ${f["chip"] ?? "this chip"}, but nothing for a first ` +
+            `install.`,
+          chip:
+            `${f["version"] ?? "This version"} is for ${f["chips"] ?? "other chips"}, and this is an ` +
+            `${f["chip"] ?? "other one"}.`,
+        }[f["reason"] ?? "chip"] ?? "",
       steps: ["Choose another version or channel.", "Or connect another board. Nothing was written to this one."],
     }),
     "secure-download": () => ({
       title: "This chip is locked",
-      why: "It is in secure download mode, which its maker turned on for good. It does not tell what it is, so nothing was written.",
+      why:
+        "It is in secure download mode, which its maker turned on for good. It does not tell what it is, so nothing " +
+        "was written.",
       steps: [
         "Ask whoever set the chip up how it gets new firmware.",
         "If it runs this firmware already, it can still update itself over the network.",
@@ -304,7 +309,9 @@ const en = {
     }),
     "flash-encrypted": () => ({
       title: "The flash of this chip is encrypted",
-      why: "It starts only firmware that was encrypted for this very chip. What is published here would not start, so nothing was written.",
+      why:
+        "It starts only firmware that was encrypted for this very chip. What is published here would not start, so " +
+        "nothing was written.",
       steps: [
         "Ask whoever set the chip up how it gets new firmware.",
         "If it runs this firmware already, it can still update itself over the network.",
@@ -322,7 +329,9 @@ const en = {
     }),
     "download-tampered": (f: Facts) => ({
       title: "A file is not what it should be",
-      why: `${f["file"] ?? "One of the files"} is not the one that was released: its SHA-256 differs. It was not written.`,
+      why:
+        `${f["file"] ?? "One of the files"} is not the one that was released: its SHA-256 differs. It was not ` +
+        `written.`,
       steps: [
         "Reload this page and try again.",
         "Try another network: some change what they carry.",
@@ -345,7 +354,9 @@ const en = {
     }),
     "write-failed": (f: Facts) => ({
       title: "Writing failed",
-      why: `The board did not take ${f["part"] ? `all of the ${f["part"]}` : "all of the firmware"}. It does not start like this.`,
+      why:
+        `The board did not take ${f["part"] ? `all of the ${f["part"]}` : "all of the firmware"}. It does not start ` +
+        `like this.`,
       steps: [
         "Try again: what was written already is not written twice.",
         "Use another USB cable or socket, and no hub.",
@@ -354,7 +365,9 @@ const en = {
     }),
     "verify-mismatch": (f: Facts) => ({
       title: "The board holds something else than was sent",
-      why: `Reading back ${f["part"] ? `the ${f["part"]}` : "the firmware"} gave other bytes. Do not use the board like this.`,
+      why:
+        `Reading back ${f["part"] ? `the ${f["part"]}` : "the firmware"} gave other bytes. Do not use the board like ` +
+        `this.`,
       steps: [
         "Try again: only what differs is written once more.",
         "Use another USB cable or socket, and no hub.",
@@ -377,7 +390,6 @@ const en = {
       ],
     }),
   } satisfies Record<FailureCode, (facts: Facts) => Trouble> as Record<FailureCode, (facts: Facts) => Trouble>,
-  lines: (n: number) => count(n, "line", "lines"),
 };
 
 export type Words = typeof en;
@@ -385,7 +397,6 @@ export type Words = typeof en;
 const de: Words = {
   language: "Sprache",
   install: "Installieren",
-  skip: "Zum Installieren springen",
   close: "Schließen",
   cancel: "Abbrechen",
   copy: "Kopieren",
@@ -425,7 +436,8 @@ const de: Words = {
     `${esptool} oder ${espflash}. Einstellungen auf dem Board bleiben.`,
   files: "Dateien",
   onComputer: "Öffne diese Seite an einem Computer",
-  onComputerWhy: "Boards werden über USB installiert, und dieser Browser erreicht den Anschluss eines Telefons oder Tablets nicht.",
+  onComputerWhy:
+    "Boards werden über USB installiert, und dieser Browser erreicht den Anschluss eines Telefons oder Tablets nicht.",
   address: "Adresse dieser Seite",
 
   beforeTitle: "Board verbinden",
@@ -455,7 +467,7 @@ const de: Words = {
   noPsram: "kein PSRAM",
   psramUnknown: "PSRAM nicht bekannt",
   mac: "MAC-Adresse",
-  runsNow: "Jetzt darauf",
+  runsNow: "Jetzt",
   runsBlank: "nichts, das Board ist leer",
   runsForeign: "eine andere Firmware",
   runsUnreadable: "etwas, das sich nicht lesen ließ",
@@ -468,7 +480,7 @@ const de: Words = {
   keepNot: "Geht hier nicht: sie würden überschrieben, oder niemand weiß, wo sie liegen.",
   erase: "Alles löschen",
   eraseHint: "Das Board beginnt wie neu.",
-  eraseOnly: "Das Board wird zuerst gelöscht, denn es ist nichts darauf, was diese Firmware behalten könnte.",
+  eraseOnly: "Auf diesem Board ist nichts zu verlieren. Es wird zuerst ganz gelöscht.",
   lostTitle: "Das geht verloren",
   lostAll: "Alles, was auf dem Board ist: Firmware, Einstellungen, gespeicherte Daten.",
   lost: {
@@ -484,11 +496,14 @@ const de: Words = {
       `zuerst ${minFrom}.`,
     downgrade: (now) => `Das ist älter als ${now} auf dem Board. Neuere Einstellungen versteht es vielleicht nicht.`,
     prerelease: "Das ist eine Vorabversion zum Testen.",
-    yanked: (reason) => (reason ? `Diese Version wurde zurückgezogen: ${reason}` : "Diese Version wurde zurückgezogen."),
-    "app-running-other-project": "Die Einstellungen auf diesem Board sind von einer anderen Firmware. Diese versteht sie vielleicht nicht.",
+    yanked: (reason) =>
+      reason ? `Diese Version wurde zurückgezogen: ${reason}` : "Diese Version wurde zurückgezogen.",
+    "app-running-other-project":
+      "Die Einstellungen auf diesem Board sind von einer anderen Firmware. Diese versteht sie vielleicht nicht.",
     "psram-unknown": "Der Chip verrät nicht, ob er PSRAM hat. Achte darauf, dass es zu deinem Board passt.",
   },
-  same: (version) => `${version} ist schon auf diesem Board. Es wird noch einmal geschrieben.`,
+  same: (version) =>
+    `${version} ist schon auf diesem Board. Noch einmal installieren repariert, was beschädigt sein mag.`,
   installVersion: (version) => `${version} installieren`,
 
   workTitle: (version) => `${version} wird installiert`,
@@ -510,7 +525,8 @@ const de: Words = {
   left: (time) => `noch ${time}`,
   stepOf: (step, percent) => `${step}: ${percent}`,
   stopTitle: "Installation abbrechen?",
-  stopText: "Auf dem Board bleibt eine halbe Firmware, und es startet erst nach erneutem Installieren. Schaden nimmt es nicht.",
+  stopText:
+    "Auf dem Board bleibt eine halbe Firmware, und es startet erst nach erneutem Installieren. Schaden nimmt es nicht.",
   stopEarly: "Noch wurde nichts geschrieben. Das Board bleibt, wie es ist.",
   stop: "Abbrechen",
   goOn: "Weiter installieren",
@@ -522,7 +538,8 @@ const de: Words = {
   openDevice: "Seite des Geräts öffnen",
   wifi: "WLAN",
   wifiLooking: "Das Board wird gefragt, ob es WLAN möchte …",
-  wifiNone: "Das Board bot nicht an, WLAN über USB einzurichten. Vielleicht braucht es noch einen Moment, oder es geht anders.",
+  wifiNone:
+    "Das Board bot nicht an, WLAN über USB einzurichten. Vielleicht braucht es noch einen Moment, oder es geht anders.",
   wifiAgain: "Noch einmal fragen",
   wifiReady: (device) => (device ? `Verbinde ${device} mit deinem Netz.` : "Verbinde das Board mit deinem Netz."),
   wifiStopped: "Das Board nimmt im Moment keine WLAN-Daten an.",
@@ -532,7 +549,6 @@ const de: Words = {
   wifiOther: "Anderes Netz …",
   wifiName: "Name des Netzes (SSID)",
   wifiSecured: "gesichert",
-  wifiOpen: "offen",
   wifiStrength: ["schwach", "mäßig", "gut", "sehr gut"],
   wifiRescan: "Noch einmal suchen",
   password: "Passwort",
@@ -557,11 +573,9 @@ const de: Words = {
   consoleDropped: (n) => `${n} ältere Zeilen fehlen`,
 
   detail: "Technische Einzelheiten",
-  detailCopied: "Einzelheiten kopiert",
   bootPicture: "Ein Board mit zwei Tasten. 1: BOOT halten. 2: RESET einmal drücken. 3: BOOT loslassen.",
   otherVersion: "Andere Version wählen",
   newBoard: "Anderes Board verbinden",
-  openSecurely: "Sichere Adresse öffnen",
   failures: {
     "no-web-serial": () => ({
       title: "Dieser Browser kann nicht über USB installieren",
@@ -610,7 +624,8 @@ const de: Words = {
       why: "Es lebt, aber sein Lader antwortete nicht. Bei manchen Boards starten ihn nur die Tasten.",
       steps: [
         "Halte die Taste BOOT (auch IO0, FLASH oder 0).",
-        "Drücke einmal RESET (auch EN oder RST). Gibt es die Taste nicht, stecke das Board mit gehaltener BOOT-Taste neu an.",
+        "Drücke einmal RESET (auch EN oder RST). Gibt es die Taste nicht, stecke das Board mit gehaltener " +
+          "BOOT-Taste neu an.",
         "Lass BOOT los und versuche es noch einmal.",
       ],
     }),
@@ -641,17 +656,29 @@ const de: Words = {
     }),
     "wrong-chip": (f) => ({
       title: "Für dieses Board ist hier nichts dabei",
-      why: {
-        "flash-size": `${f["version"] ?? "Diese Version"} braucht mehr Flash, als dieser ${f["chip"] ?? "Chip"} hat (${f["flash"] ?? "?"}).`,
-        psram: `${f["version"] ?? "Diese Version"} braucht PSRAM, das dieser ${f["chip"] ?? "Chip"} nicht hat.`,
-        "no-parts": `${f["version"] ?? "Diese Version"} hat für ${f["chip"] ?? "diesen Chip"} nur Aktualisierungen, nichts für den Anfang.`,
-        chip: `${f["version"] ?? "Diese Version"} ist für ${f["chips"] ?? "andere Chips"}, und das hier ist ein ${f["chip"] ?? "anderer"}.`,
-      }[f["reason"] ?? "chip"] ?? "",
-      steps: ["Wähle eine andere Version oder einen anderen Kanal.", "Oder verbinde ein anderes Board. Dieses blieb unverändert."],
+      why:
+        {
+          "flash-size":
+            `${f["version"] ?? "Diese Version"} braucht mehr Flash, als dieser ${f["chip"] ?? "Chip"} hat ` +
+            `(${f["flash"] ?? "?"}).`,
+          psram: `${f["version"] ?? "Diese Version"} braucht PSRAM, das dieser ${f["chip"] ?? "Chip"} nicht hat.`,
+          "no-parts":
+            `${f["version"] ?? "Diese Version"} hat für ${f["chip"] ?? "diesen Chip"} nur Aktualisierungen, nichts ` +
+            `für den Anfang.`,
+          chip:
+            `${f["version"] ?? "Diese Version"} ist für ${f["chips"] ?? "andere Chips"}, und das hier ist ein ` +
+            `${f["chip"] ?? "anderer"}.`,
+        }[f["reason"] ?? "chip"] ?? "",
+      steps: [
+        "Wähle eine andere Version oder einen anderen Kanal.",
+        "Oder verbinde ein anderes Board. Dieses blieb unverändert.",
+      ],
     }),
     "secure-download": () => ({
       title: "Dieser Chip ist verschlossen",
-      why: "Er ist im sicheren Download-Modus, für immer so eingestellt. Er verrät nicht, was er ist, darum wurde nichts geschrieben.",
+      why:
+        "Er ist im sicheren Download-Modus, für immer so eingestellt. Er verrät nicht, was er ist, darum wurde " +
+        "nichts geschrieben.",
       steps: [
         "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
@@ -660,7 +687,9 @@ const de: Words = {
     }),
     "flash-encrypted": () => ({
       title: "Der Flash dieses Chips ist verschlüsselt",
-      why: "Er startet nur Firmware, die für genau diesen Chip verschlüsselt ist. Die von hier würde nicht starten, darum wurde nichts geschrieben.",
+      why:
+        "Er startet nur Firmware, die für genau diesen Chip verschlüsselt ist. Die von hier würde nicht starten, " +
+        "darum wurde nichts geschrieben.",
       steps: [
         "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
@@ -678,7 +707,9 @@ const de: Words = {
     }),
     "download-tampered": (f) => ({
       title: "Eine Datei ist nicht, was sie sein sollte",
-      why: `${f["file"] ?? "Eine der Dateien"} ist nicht die veröffentlichte: ihr SHA-256 ist anders. Sie wurde nicht geschrieben.`,
+      why:
+        `${f["file"] ?? "Eine der Dateien"} ist nicht die veröffentlichte: ihr SHA-256 ist anders. Sie wurde nicht ` +
+        `geschrieben.`,
       steps: [
         "Lade diese Seite neu und versuche es noch einmal.",
         "Versuche es in einem anderen Netz: manche verändern, was sie übertragen.",
@@ -688,7 +719,10 @@ const de: Words = {
     offline: () => ({
       title: "Diese Seite ist nicht erreichbar",
       why: "Die Dateien der Firmware ließen sich nicht laden. Das Board blieb unverändert.",
-      steps: ["Prüfe die Netzverbindung dieses Computers.", "Versuche es dann noch einmal: das Board kann stecken bleiben."],
+      steps: [
+        "Prüfe die Netzverbindung dieses Computers.",
+        "Versuche es dann noch einmal: das Board kann stecken bleiben.",
+      ],
     }),
     "erase-failed": () => ({
       title: "Das Board ließ sich nicht löschen",
@@ -710,7 +744,9 @@ const de: Words = {
     }),
     "verify-mismatch": (f) => ({
       title: "Auf dem Board steht etwas anderes, als gesendet wurde",
-      why: `Beim Zurücklesen von ${f["part"] ? `„${f["part"]}“` : "der Firmware"} kamen andere Bytes. Benutze das Board so nicht.`,
+      why:
+        `Beim Zurücklesen von ${f["part"] ? `„${f["part"]}“` : "der Firmware"} kamen andere Bytes. Benutze das Board ` +
+        `so nicht.`,
       steps: [
         "Versuche es noch einmal: nur was abweicht, wird neu geschrieben.",
         "Nimm ein anderes USB-Kabel oder eine andere Buchse, und keinen Hub.",
@@ -733,7 +769,6 @@ const de: Words = {
       ],
     }),
   },
-  lines: (n) => count(n, "Zeile", "Zeilen"),
 };
 
 const LANGUAGES: Record<Language, Words> = { en, de };

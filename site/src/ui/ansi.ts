@@ -8,8 +8,22 @@ export interface Run {
   tone: Tone;
 }
 
-const TONES: Readonly<Record<number, Tone>> = { 31: "error", 91: "error", 33: "warn", 93: "warn", 32: "info", 92: "info" };
-const LEVELS: Readonly<Record<string, Tone>> = { E: "error", W: "warn", I: "info", ERROR: "error", WARN: "warn", INFO: "info" };
+const TONES: Readonly<Record<number, Tone>> = {
+  31: "error",
+  91: "error",
+  33: "warn",
+  93: "warn",
+  32: "info",
+  92: "info",
+};
+const LEVELS: Readonly<Record<string, Tone>> = {
+  E: "error",
+  W: "warn",
+  I: "info",
+  ERROR: "error",
+  WARN: "warn",
+  INFO: "info",
+};
 
 // CSI, OSC, and two-character sequences; the first group is what a colour command holds.
 const ESCAPES = /\x1b\[([0-9;]*)m|\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|\x1b[@-Z\\^_]?/g;

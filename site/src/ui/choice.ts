@@ -24,7 +24,10 @@ export function offered(index: Index, name: string | null): Release[] {
 export function others(index: Index, name: string | null): { sound: Release[]; yanked: Release[] } {
   const here = new Set(offered(index, name));
   const rest = index.releases.filter((entry) => isInstallable(entry) && !here.has(entry));
-  return { sound: rest.filter((entry) => entry.yanked === null), yanked: rest.filter((entry) => entry.yanked !== null) };
+  return {
+    sound: rest.filter((entry) => entry.yanked === null),
+    yanked: rest.filter((entry) => entry.yanked !== null),
+  };
 }
 
 /** The first channel with something to install. */
@@ -43,7 +46,8 @@ export function choose(index: Index, link: Choice): { choice: Choice; missed: Mi
   if (choice.channel === null) choice.version = index.releases.find(isInstallable)?.version ?? null;
   if (link.version !== null) {
     const asked = release(index, link.version);
-    if (asked && isInstallable(asked)) choice.version = servedAlone(index, choice.channel, link.version) ? null : link.version;
+    if (asked && isInstallable(asked))
+      choice.version = servedAlone(index, choice.channel, link.version) ? null : link.version;
     else missed.push({ what: "version", value: link.version });
   }
   if (link.target !== null) {

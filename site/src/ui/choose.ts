@@ -5,8 +5,8 @@ import type { Release } from "../index";
 import { LANGUAGE_NAMES, type Language } from "../strings";
 import { remember } from "./address";
 import { choose, families, firstChannel, offered, others, releases, type Choice, type Missed } from "./choice";
-import { freshId, h } from "./dom";
-import { manual } from "./manual";
+import { freshId, h, keepReachable } from "./dom";
+import { notice, terminal } from "./manual";
 import { chipDrawing } from "./drawings";
 import { obstacle } from "./support";
 import type { Setting } from "./setting";
@@ -26,9 +26,6 @@ export function showChoice(section: HTMLElement, setting: Setting, link: Choice,
   const { choice, missed } = choose(index, link);
   const draw = (notes: readonly Missed[], focus?: string): void => {
     section.replaceChildren(...card(setting, choice, notes, pick, deeds));
-    // Long notes scroll in their place, and the keyboard has to reach what scrolls.
-    const side = section.querySelector<HTMLElement>(".install-news");
-    if (side) new ResizeObserver(() => reachable(side)).observe(side);
     if (focus) section.querySelector<HTMLElement>(`[data-key="${CSS.escape(focus)}"]`)?.focus();
   };
   const pick = (change: Partial<Choice>, focus: string): void => {
@@ -47,11 +44,6 @@ export function showChoice(section: HTMLElement, setting: Setting, link: Choice,
   draw(missed);
 }
 
-function reachable(side: HTMLElement): void {
-  if (side.scrollHeight > side.clientHeight) side.tabIndex = 0;
-  else side.removeAttribute("tabindex");
-}
-
 type Pick = (change: Partial<Choice>, focus: string) => void;
 
 function card(setting: Setting, choice: Choice, missed: readonly Missed[], pick: Pick, deeds: Deeds): Node[] {
@@ -68,11 +60,13 @@ function card(setting: Setting, choice: Choice, missed: readonly Missed[], pick:
     ),
   ];
   if (missed.length > 0) nodes.push(missedNote(setting, choice, missed));
+  if (stop !== null) nodes.push(notice(setting, stop));
   const side = h(
     "div",
     { class: "install-choice" },
     channels(setting, choice, pick),
     versions(setting, choice, pick),
+    stop === null && go(setting, choice, deeds),
     h(
       "p",
       { class: "install-chips" },
@@ -80,9 +74,8 @@ function card(setting: Setting, choice: Choice, missed: readonly Missed[], pick:
       h("span", {}, words.chips(numbers.list(families(meant), "disjunction"))),
     ),
   );
-  if (stop === null) side.append(go(setting, choice, deeds));
   nodes.push(h("div", { class: "install-card" }, side, news(setting, meant)));
-  if (stop !== null) nodes.push(manual(setting, stop, meant, choice.target));
+  if (stop !== null) nodes.push(terminal(setting, meant, choice.target));
   return nodes;
 }
 
@@ -121,31 +114,36 @@ function missedNote({ words }: Setting, choice: Choice, missed: readonly Missed[
 
 function channels({ index, words }: Setting, choice: Choice, pick: Pick): HTMLElement | null {
   if (index.channels.length < 2) return null;
+  const about = freshId("channel");
+  const described = index.channels.find((entry) => entry.name === choice.channel);
   return h(
     "fieldset",
     { class: "install-channels" },
     h("legend", {}, words.channel),
-    ...index.channels.map((entry) => {
-      const here = offered(index, entry.name);
-      const about = freshId("channel");
-      return h(
-        "label",
-        { class: "install-radio" },
-        h("input", {
-          type: "radio",
-          name: "install-channel",
-          value: entry.name,
-          "data-key": `channel-${entry.name}`,
-          checked: entry.name === choice.channel,
-          disabled: here.length === 0,
-          "aria-describedby": about,
-          change: () => pick({ channel: entry.name, version: null }, `channel-${entry.name}`),
-        }),
-        h("span", { class: "install-name" }, entry.name),
-        h("span", { class: "install-served" }, here.map((r) => r.version).join(", ") || words.noRelease),
-        h("span", { class: "install-about", id: about, dir: "auto" }, entry.description ?? ""),
-      );
-    }),
+    h(
+      "div",
+      { class: "install-berths" },
+      ...index.channels.map((entry) => {
+        const here = offered(index, entry.name);
+        return h(
+          "label",
+          { class: "install-radio" },
+          h("input", {
+            type: "radio",
+            name: "install-channel",
+            value: entry.name,
+            "data-key": `channel-${entry.name}`,
+            checked: entry.name === choice.channel,
+            disabled: here.length === 0,
+            "aria-describedby": entry.name === choice.channel && entry.description ? about : null,
+            change: () => pick({ channel: entry.name, version: null }, `channel-${entry.name}`),
+          }),
+          h("span", { class: "install-name" }, entry.name),
+          h("span", { class: "install-served" }, here.map((r) => r.version).join(", ") || words.noRelease),
+        );
+      }),
+    ),
+    described?.description && h("p", { class: "install-about", id: about, dir: "auto" }, described.description),
   );
 }
 
@@ -177,7 +175,10 @@ function versions({ index, words }: Setting, choice: Choice, pick: Pick): HTMLEl
         change: (event) => pick({ version: (event.target as HTMLSelectElement).value || null }, "version"),
       },
       group(words.served(name), servedOptions),
-      group(words.otherVersions, sound.map((entry) => option(entry.version, named(entry)))),
+      group(
+        words.otherVersions,
+        sound.map((entry) => option(entry.version, named(entry))),
+      ),
       group(
         words.yankedVersions,
         yanked.map((entry) => option(entry.version, `${named(entry)} – ${shorten(words.yanked(entry.yanked ?? ""))}`)),
@@ -208,7 +209,11 @@ function go({ words }: Setting, choice: Choice, deeds: Deeds): HTMLElement {
     "div",
     { class: "install-actions" },
     connect,
-    h("button", { type: "button", class: "act quiet", "data-key": "console", click: () => deeds.console() }, words.serialConsole),
+    h(
+      "button",
+      { type: "button", class: "act quiet", "data-key": "console", click: () => deeds.console() },
+      words.serialConsole,
+    ),
     h("p", { class: "install-hint" }, words.connectHint),
   );
 }
@@ -240,5 +245,6 @@ function news({ words, numbers }: Setting, meant: readonly Release[]): HTMLEleme
       ),
     );
   }
+  keepReachable(side);
   return side;
 }

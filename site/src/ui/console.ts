@@ -32,7 +32,13 @@ export class Console {
   ) {
     const { words } = setting;
     // Not announced line by line: a boot log would talk for minutes. It can be focused and read.
-    this.log = h("div", { class: "console-log", role: "log", "aria-live": "off", "aria-label": words.console, tabindex: 0 });
+    this.log = h("div", {
+      class: "console-log",
+      role: "log",
+      "aria-live": "off",
+      "aria-label": words.console,
+      tabindex: 0,
+    });
     this.empty = h("p", { class: "console-empty" }, words.consoleEmpty);
     this.dropped = h("p", { class: "console-empty", hidden: true });
     this.follow = button(words.consoleFollow, () => this.toEnd(), "quiet");
@@ -59,7 +65,6 @@ export class Console {
           button(words.consoleSave, () => this.save(), "quiet"),
         ),
       ),
-      h("p", { class: "panel-lead" }, words.consoleLead),
       h("div", { class: "console-frame" }, this.log, this.follow),
       this.notice,
     );
@@ -96,7 +101,8 @@ export class Console {
     this.unfinished = lines.at(-1) ?? "";
     const fresh = lines.slice(-MOST_LINES).map((line) => {
       const element = h("div", { class: "console-line" });
-      for (const { text, tone } of parseLine(line)) element.append(tone === "plain" ? text : h("span", { class: tone }, text));
+      for (const { text, tone } of parseLine(line))
+        element.append(tone === "plain" ? text : h("span", { class: tone }, text));
       return element;
     });
     redraw?.remove();

@@ -15,7 +15,8 @@ function fill<E extends Element>(element: E, attributes: Attributes, children: r
     else if (value !== false && value !== null && value !== undefined) element.setAttribute(name, String(value));
   }
   for (const child of children) {
-    if (child !== null && child !== undefined && child !== false) element.append(child instanceof Node ? child : String(child));
+    if (child !== null && child !== undefined && child !== false)
+      element.append(child instanceof Node ? child : String(child));
   }
   return element;
 }
@@ -39,7 +40,11 @@ export function svg<K extends keyof SVGElementTagNameMap>(
 }
 
 /** Makes a button of the page's look. */
-export function button(label: string, press: Listener, kind: "primary" | "plain" | "quiet" = "plain"): HTMLButtonElement {
+export function button(
+  label: string,
+  press: Listener,
+  kind: "primary" | "plain" | "quiet" = "plain",
+): HTMLButtonElement {
   return h("button", { type: "button", class: `act ${kind}`, click: press }, label);
 }
 
@@ -57,6 +62,14 @@ export function copyButton(label: string, done: string, text: () => string): HTM
   );
   element.setAttribute("aria-live", "polite");
   return element;
+}
+
+/** Lets the keyboard reach a part of the page whenever there is more of it than fits. */
+export function keepReachable(part: HTMLElement): void {
+  new ResizeObserver(() => {
+    if (part.scrollHeight > part.clientHeight) part.tabIndex = 0;
+    else part.removeAttribute("tabindex");
+  }).observe(part);
 }
 
 let ids = 0;

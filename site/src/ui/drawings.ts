@@ -18,23 +18,19 @@ export function chipDrawing(name: string): SVGSVGElement {
 
 /** The scene of the work: `--way`, from 0 to 1, is how far the tow has come; the light is lit on arrival. */
 export function towScene(arrived = false): SVGSVGElement {
-  const wave = (y: number, from: number): string => `M${from} ${y}${"q5-4 10 0t10 0".repeat(30)}`;
+  const wave = (y: number, from: number): string => `M${from} ${y}${"q5-4 10 0t10 0".repeat(46)}`;
   return svg(
     "svg",
-    { class: arrived ? "tow arrived" : "tow", viewBox: "0 0 480 110", "aria-hidden": "true", focusable: "false" },
+    {
+      class: arrived ? "tow arrived" : "tow",
+      viewBox: "0 0 480 110",
+      preserveAspectRatio: "xMaxYMax meet",
+      "aria-hidden": "true",
+      focusable: "false",
+    },
     svg("circle", { class: "tow-moon", cx: 60, cy: 26, r: 9 }),
-    // The harbour: a pier and its light.
-    svg(
-      "g",
-      { class: "tow-harbour" },
-      svg("path", { class: "tow-beam", d: "M449 27l-74-19v34z" }),
-      svg("path", { class: "tow-pier", d: "M424 84h56v26h-56z" }),
-      svg("path", { class: "tow-light", d: "M444 36h14l5 48h-24z" }),
-      svg("path", { class: "tow-band", d: "M443 50h16l1.2 11h-18.4z" }),
-      svg("path", { class: "tow-lamp", d: "M445 24h12v12h-12z" }),
-      svg("path", { class: "tow-band", d: "M443 24l8-7 8 7z" }),
-    ),
-    svg("path", { class: "tow-water far", d: wave(80, -40) }),
+    svg("path", { class: "tow-beam", d: "M449 30L-300 6v62z" }),
+    svg("path", { class: "tow-water far", d: wave(80, -400) }),
     svg(
       "g",
       { class: "tow-ships" },
@@ -58,19 +54,41 @@ export function towScene(arrived = false): SVGSVGElement {
         svg("path", { class: "tow-hull", d: "M133 64h62l-8 19q-2 4-6 4h-36q-5 0-7-5z" }),
       ),
     ),
-    svg("path", { class: "tow-water", d: wave(90, -30) }),
-    svg("path", { class: "tow-water near", d: wave(100, -45) }),
+    svg("path", { class: "tow-water", d: wave(90, -390) }),
+    svg("path", { class: "tow-water near", d: wave(100, -405) }),
+    // The harbour: a pier and its light.
+    svg("path", { class: "tow-pier", d: "M424 84h66v36h-66z" }),
+    svg("path", { class: "tow-light", d: "M444 36h14l5 48h-24z" }),
+    svg("path", { class: "tow-band", d: "M443 50h16l1.2 11h-18.4z" }),
+    svg("path", { class: "tow-lamp", d: "M445 24h12v12h-12z" }),
+    svg("path", { class: "tow-band", d: "M443 24l8-7 8 7z" }),
   );
 }
 
+// Drawn, not written: the picture has one name for those who cannot see it,
+// and letters inside would be read once more.
+const DIGITS = {
+  1: "m1 2.5l3.5-2.5v12",
+  2: "m0 3.5a3.8 3.6 0 0 1 7.5 0q0 2-2.5 4.2l-5 4.3h8",
+  3: "h7.5l-4 4.5a3.7 3.7 0 1 1-4 5.5",
+};
+const LETTERS: Readonly<Record<string, string>> = {
+  B: "M0 5h4a2.5 2.5 0 0 1 0 5H0V0h3.5a2.5 2.5 0 0 1 0 5",
+  O: "M4 0a4 5 0 0 1 0 10a4 5 0 0 1 0-10",
+  T: "M0 0h8M4 0v10",
+  R: "M0 10V0h4a2.75 2.75 0 0 1 0 5.5H0m4 0l3.5 4.5",
+  E: "M7 0H0v10h7M0 5h5.5",
+  S: "M7 1.8Q6 0 3.6 0T.3 2.5t3.3 2.5T7 7.5T3.6 10T0 8.2",
+};
+
 /** A board with its buttons, and in which order to press them. */
 export function bootPicture(description: string): SVGSVGElement {
-  const step = (number: number, x: number, y: number): SVGGElement =>
+  const step = (number: 1 | 2 | 3, x: number, y: number): SVGGElement =>
     svg(
       "g",
       {},
       svg("circle", { class: "boot-step", cx: x, cy: y, r: 12 }),
-      svg("text", { class: "boot-number", x, y: y + 5 }, number),
+      svg("path", { class: "boot-number", d: `M${x - 4} ${y - 6}${DIGITS[number]}` }),
     );
   const key = (x: number, y: number, label: string): SVGGElement =>
     svg(
@@ -78,10 +96,15 @@ export function bootPicture(description: string): SVGSVGElement {
       {},
       svg("rect", { class: "boot-frame", x: x - 15, y: y - 12, width: 30, height: 24, rx: 4 }),
       svg("circle", { class: "boot-key", cx: x, cy: y, r: 7.5 }),
-      svg("text", { class: "boot-label", x: x - 24, y: y + 4.5, "text-anchor": "end" }, label),
+      ...[...label].map((letter, at) => {
+        const left = x - 24 - (label.length - at) * 11;
+        return svg("path", { class: "boot-label", d: LETTERS[letter] ?? "", transform: `translate(${left} ${y - 5})` });
+      }),
     );
-  const down = (x: number, y: number): SVGPathElement => svg("path", { class: "boot-arrow", d: `M${x} ${y}v15m-5-5l5 5 5-5` });
-  const up = (x: number, y: number): SVGPathElement => svg("path", { class: "boot-arrow", d: `M${x} ${y}v-15m-5 5l5-5 5 5` });
+  const down = (x: number, y: number): SVGPathElement =>
+    svg("path", { class: "boot-arrow", d: `M${x} ${y}v15m-5-5l5 5 5-5` });
+  const up = (x: number, y: number): SVGPathElement =>
+    svg("path", { class: "boot-arrow", d: `M${x} ${y}v-15m-5 5l5-5 5 5` });
   return svg(
     "svg",
     { class: "boot", viewBox: "0 0 420 170", role: "img", "aria-label": description },
@@ -119,7 +142,23 @@ export function strengthDrawing(level: number, label: string): SVGSVGElement {
     "svg",
     { class: "wifi-strength", viewBox: "0 0 20 16", role: "img", "aria-label": label },
     ...[0, 1, 2, 3].map((at) =>
-      svg("rect", { class: at <= level ? "solid" : "faint", x: at * 5, y: 11 - at * 3.5, width: 3.5, height: 4 + at * 3.5, rx: 1 }),
+      svg("rect", {
+        class: at <= level ? "solid" : "faint",
+        x: at * 5,
+        y: 11 - at * 3.5,
+        width: 3.5,
+        height: 4 + at * 3.5,
+        rx: 1,
+      }),
     ),
+  );
+}
+
+/** The sign to close. */
+export function crossDrawing(): SVGSVGElement {
+  return svg(
+    "svg",
+    { class: "flow-cross", viewBox: "0 0 16 16", "aria-hidden": "true", focusable: "false" },
+    svg("path", { d: "M2.5 2.5l11 11m0-11l-11 11" }),
   );
 }

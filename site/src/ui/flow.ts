@@ -8,9 +8,9 @@
 // - A retry starts with the port and the decision that there are; only where
 //   another board answers is the person asked again.
 
-import { Board } from "../board";
+import type { Board } from "../board";
 import { downloadParts, type Part } from "../download";
-import { asFailure, Failure, type FailureCode } from "../failure";
+import { asFailure, describe, Failure, type FailureCode } from "../failure";
 import { parseTable } from "../partition";
 import { matchTargets, type Chip, type Verdict } from "../plan";
 import { After } from "./after";
@@ -25,6 +25,15 @@ import { Work } from "./work";
 
 const TABLE_OFFSET = 0x8000;
 
+/** What talks to chips is large, and is fetched while the person reads and chooses. */
+async function engine(): Promise<typeof import("../board")> {
+  try {
+    return await import("../board");
+  } catch (error) {
+    throw new Failure("offline", describe(error), {}, error);
+  }
+}
+
 /** Opens the dialog for an installation. */
 export function install(setting: Setting, choice: Choice): void {
   new Flow(setting, choice).before();
@@ -37,6 +46,7 @@ export function openConsole(setting: Setting): void {
 
 class Flow {
   private readonly frame: Frame;
+  private readonly closed = new AbortController();
   private port: SerialPort | null = null;
   private board: Board | null = null;
   private after: After | null = null;
@@ -47,6 +57,8 @@ class Flow {
   private stop: AbortController | null = null;
   /** Whether the board's flash was changed since the decision, and whether erasing it is over. */
   private touched = { written: false, erased: false };
+  /** A line that lost too much is tried more slowly. */
+  private baudLimit: number | undefined;
   private over = false;
   private log: string[] = [];
 
@@ -62,6 +74,7 @@ class Flow {
 
   before(): void {
     const { words } = this.setting;
+    if (this.choice) void engine().catch(() => undefined);
     const go = button(words.choosePort, () => void this.pickPort(), "primary");
     this.frame.show({
       title: this.choice ? words.beforeTitle : words.console,
@@ -89,7 +102,7 @@ class Flow {
     }
     if (this.over) return;
     this.port = port;
-    this.decision = null;
+    this.baudLimit = undefined;
     await this.connect();
   }
 
@@ -103,11 +116,14 @@ class Flow {
     this.log = [];
     const stages = this.showConnecting();
     try {
+      const { Board } = await engine();
       const board = await Board.connect(port, {
         project: this.setting.index.project,
         tableOffset: this.tableOffset(this.choice),
         log: (line) => this.log.push(line),
         stage: stages,
+        baudLimit: this.baudLimit,
+        signal: this.closed.signal,
       });
       this.board = board;
       if (this.over) return await this.release();
@@ -144,23 +160,37 @@ class Flow {
   private async showFound(board: Board, choice: Choice): Promise<void> {
     const { words } = this.setting;
     const fitting = this.fitting(board.chip, choice);
-    const offers = await Promise.all(fitting.map(async ({ release, verdict: { target } }) => {
-      const parts = target.parts.filter((part) => part.role === "partition-table");
-      const [table] = await downloadParts(this.setting.base, { ...target, parts }, () => undefined);
-      return { release, target, table: (table && parseTable(table.bytes)) ?? [] };
-    }));
+    const offers = await Promise.all(
+      fitting.map(async ({ release, verdict: { target } }) => {
+        const parts = target.parts.filter((part) => part.role === "partition-table");
+        const [table] = await downloadParts(this.setting.base, { ...target, parts }, () => undefined);
+        return { release, target, table: (table && parseTable(table.bytes)) ?? [] };
+      }),
+    );
     if (this.over) return await this.release();
     const preferred = fitting.findIndex(({ verdict }) => verdict.target.target === choice.target);
-    const first = offers[preferred >= 0 ? preferred : Math.max(0, fitting.findIndex(({ verdict }) => verdict.preferred))];
+    const first =
+      offers[
+        preferred >= 0
+          ? preferred
+          : Math.max(
+              0,
+              fitting.findIndex(({ verdict }) => verdict.preferred),
+            )
+      ];
     if (!first) return;
     let decision: Decision | null = null;
-    const go = button("", () => {
-      if (!decision) return;
-      this.decision = decision;
-      this.chip = board.chip;
-      this.touched = { written: false, erased: false };
-      void this.work(decision);
-    }, "primary");
+    const go = button(
+      "",
+      () => {
+        if (!decision) return;
+        this.decision = decision;
+        this.chip = board.chip;
+        this.touched = { written: false, erased: false };
+        void this.work(decision);
+      },
+      "primary",
+    );
     const body = foundBody(this.setting, board.chip, board.found, offers, first, (made) => {
       decision = made;
       go.textContent = words.installVersion(made.offer.release.version);
@@ -187,13 +217,17 @@ class Flow {
     // What comes nearest says most: right chip, but too small, before another chip.
     const reasons = ["psram", "flash-size", "no-parts"] as const;
     const reason = reasons.find((name) => all.some(({ verdict }) => verdict.reason === name)) ?? "chip";
-    throw new Failure("wrong-chip", all.map(({ verdict }) => `${verdict.target.target}: ${verdict.reason ?? "fits"}`).join("\n"), {
-      reason,
-      chip: chip.family,
-      chips: numbers.list(families(meant)),
-      flash: numbers.size(chip.flashSize),
-      version: meant.map((release) => release.version).join(", "),
-    });
+    throw new Failure(
+      "wrong-chip",
+      all.map(({ verdict }) => `${verdict.target.target}: ${verdict.reason ?? "fits"}`).join("\n"),
+      {
+        reason,
+        chip: chip.family,
+        chips: numbers.list(families(meant)),
+        flash: numbers.size(chip.flashSize),
+        version: meant.map((release) => release.version).join(", "),
+      },
+    );
   }
 
   // The work
@@ -244,7 +278,10 @@ class Flow {
       await board.install(
         { parts: this.downloaded.parts, erase, keep, blank },
         (progress) => {
-          this.touched = { written: true, erased: this.touched.erased || (decision.erase && progress.step !== "erase") };
+          this.touched = {
+            written: true,
+            erased: this.touched.erased || (decision.erase && progress.step !== "erase"),
+          };
           view.report(progress);
         },
         stop.signal,
@@ -277,7 +314,7 @@ class Flow {
           this.port = null;
           void this.release().then(() => this.before());
         }),
-        button(words.close, () => this.frame.leave(), "primary"),
+        button(words.close, () => this.frame.leave()),
       ],
     });
   }
@@ -293,14 +330,14 @@ class Flow {
   }
 
   private async showAfter(port: SerialPort, screen: Screen): Promise<void> {
-    const after = new After(this.setting, port, () => undefined);
+    const after = new After(this.setting, port, this.choice === null);
     this.after = after;
     this.frame.show({ ...screen, body: [...(screen.body ?? []), ...after.nodes] });
     this.frame.say(screen.lead);
     try {
       await after.start();
     } catch (error) {
-      if (!this.over) this.trouble(asFailure(error));
+      if (!this.over) await this.fail(error);
     }
   }
 
@@ -343,6 +380,7 @@ class Flow {
   /** Lets the board go: reset into its firmware, port closed. */
   private async release(): Promise<void> {
     const { board, after } = this;
+    this.baudLimit = board?.baudLimit ?? this.baudLimit;
     this.board = null;
     this.after = null;
     await board?.disconnect().catch(() => undefined);
@@ -351,6 +389,7 @@ class Flow {
 
   private async end(): Promise<void> {
     this.over = true;
+    this.closed.abort();
     this.stop?.abort();
     await this.release();
   }

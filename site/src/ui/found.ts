@@ -54,12 +54,22 @@ export function foundBody(
     settle();
   };
   choose(first);
-  return [chipCard(setting, chip, found, offers.length === 1 ? first : null), targets(setting, offers, first, choose), consequences];
+  return [
+    chipCard(setting, chip, found, offers.length === 1 ? first : null),
+    targets(setting, offers, first, choose),
+    consequences,
+  ];
 }
 
 function chipCard({ words, numbers }: Setting, chip: Chip, found: Found, only: Offer | null): HTMLElement {
-  const psram = chip.psram === "unknown" ? words.psramUnknown : chip.psram > 0 ? words.psram(numbers.size(chip.psram)) : words.noPsram;
-  const row = (name: string, ...value: (Node | string)[]): HTMLElement => h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
+  const psram =
+    chip.psram === "unknown"
+      ? words.psramUnknown
+      : chip.psram > 0
+        ? words.psram(numbers.size(chip.psram))
+        : words.noPsram;
+  const row = (name: string, ...value: (Node | string)[]): HTMLElement =>
+    h("div", {}, h("dt", {}, name), h("dd", {}, ...value));
   return h(
     "div",
     { class: "found-chip" },
@@ -94,7 +104,12 @@ function runsNow(words: Words, found: Found): HTMLElement {
   }
 }
 
-function targets({ words, numbers }: Setting, offers: readonly Offer[], first: Offer, choose: (offer: Offer) => void): HTMLElement {
+function targets(
+  { words, numbers }: Setting,
+  offers: readonly Offer[],
+  first: Offer,
+  choose: (offer: Offer) => void,
+): HTMLElement {
   if (offers.length === 1) return h("div", { hidden: true });
   const group = freshId("target");
   return h(
@@ -117,7 +132,13 @@ function targets({ words, numbers }: Setting, offers: readonly Offer[], first: O
   );
 }
 
-function settings(words: Words, found: Found, advice: Advice, erase: boolean, change: (erase: boolean) => void): HTMLElement {
+function settings(
+  words: Words,
+  found: Found,
+  advice: Advice,
+  erase: boolean,
+  change: (erase: boolean) => void,
+): HTMLElement {
   if (found.kind === "blank") return h("p", { class: "found-only" }, words.eraseOnly);
   const group = freshId("settings");
   const option = (value: boolean, name: string, hint: string, disabled: boolean): HTMLElement =>
@@ -142,13 +163,21 @@ function effectsOf(setting: Setting, found: Found, offer: Offer, advice: Advice,
   const nodes: Node[] = [];
   const said = advice.warnings.filter((warning) => matters(warning, erase));
   if (said.length > 0) {
-    nodes.push(h("ul", { class: "found-warnings" }, ...said.map((warning) => h("li", {}, warn(words, warning, found, offer.release)))));
+    nodes.push(
+      h(
+        "ul",
+        { class: "found-warnings" },
+        ...said.map((warning) => h("li", {}, warn(words, warning, found, offer.release))),
+      ),
+    );
   }
   if (erase && found.kind !== "blank") {
     nodes.push(h("div", { class: "found-lost" }, h("h3", {}, words.lostTitle), h("p", {}, words.lostAll)));
   } else if (!erase && advice.lost.length > 0) {
     const lost = advice.lost.map(({ partition, how }) => h("li", { dir: "auto" }, words.lost[how](partition.label)));
-    nodes.push(h("div", { class: "found-lost" }, h("h3", {}, words.lostTitle), h("ul", { class: "install-list" }, ...lost)));
+    nodes.push(
+      h("div", { class: "found-lost" }, h("h3", {}, words.lostTitle), h("ul", { class: "install-list" }, ...lost)),
+    );
   }
   if (advice.same) nodes.push(h("p", { class: "found-same" }, words.same(offer.release.version)));
   return nodes;

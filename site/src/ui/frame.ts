@@ -7,7 +7,8 @@
 // - What is said goes through one polite live region that is never replaced.
 
 import type { Words } from "../strings";
-import { button, freshId, h } from "./dom";
+import { button, freshId, h, keepReachable } from "./dom";
+import { crossDrawing } from "./drawings";
 
 export interface Screen {
   title: string;
@@ -30,6 +31,7 @@ export class Frame {
   private readonly live = h("p", { class: "unseen", "aria-live": "polite" });
   private readonly title = h("h2", { tabindex: -1, id: freshId("title") });
   private readonly lead = h("p", { class: "flow-lead", id: freshId("lead") });
+  private actions = h("div");
   private screen: Screen | null = null;
   private question: HTMLElement | null = null;
 
@@ -41,11 +43,17 @@ export class Frame {
     const close = h(
       "button",
       { type: "button", class: "flow-close", "aria-label": words.close, click: () => this.leave() },
-      h("span", { "aria-hidden": "true" }, "×"),
+      crossDrawing(),
     );
     this.dialog = h(
       "dialog",
-      { class: "flow", lang: language, "aria-labelledby": this.title.id, "aria-describedby": this.lead.id, closedby: "none" },
+      {
+        class: "flow",
+        lang: language,
+        "aria-labelledby": this.title.id,
+        "aria-describedby": this.lead.id,
+        closedby: "none",
+      },
       h("div", { class: "flow-head" }, this.title, close),
       this.content,
       this.live,
@@ -78,16 +86,15 @@ export class Frame {
     this.title.textContent = screen.title;
     this.lead.textContent = screen.lead;
     this.dialog.dataset["look"] = screen.look ?? "plain";
-    this.content.replaceChildren(
-      h("div", { class: "flow-body" }, this.lead, ...(screen.body ?? [])),
-      ...(screen.actions?.length ? [h("div", { class: "flow-actions" }, ...screen.actions)] : []),
-    );
+    const body = h("div", { class: "flow-body" }, this.lead, ...(screen.body ?? []));
+    this.actions = h("div", { class: "flow-actions", hidden: !screen.actions?.length }, ...(screen.actions ?? []));
+    this.content.replaceChildren(body, this.actions);
+    keepReachable(body);
     if (!this.dialog.open) {
       document.body.append(this.dialog);
       this.dialog.showModal();
     }
-    (screen.focus ?? this.title).focus();
-    this.content.scrollTop = 0;
+    (screen.focus ?? this.title).focus({ preventScroll: true });
   }
 
   /** Says something to those who do not see the screen. */
@@ -110,6 +117,7 @@ export class Frame {
   private stay(): void {
     this.question?.remove();
     this.question = null;
+    this.actions.hidden = false;
     this.title.focus();
   }
 
@@ -128,8 +136,8 @@ export class Frame {
       h("p", { id: text }, held.text()),
       h("div", { class: "flow-actions" }, leave, stay),
     );
+    this.actions.hidden = true;
     this.content.append(this.question);
     stay.focus();
-    this.question.scrollIntoView({ block: "nearest" });
   }
 }

@@ -3,7 +3,12 @@
 import type { Language } from "../strings";
 
 export class Numbers {
-  constructor(private readonly language: Language) {}
+  private readonly language: string;
+
+  /** For a language, as it is written where the reader lives: `preferred` may name the country. */
+  constructor(language: Language, preferred: readonly string[] = []) {
+    this.language = preferred.find((tag) => tag === language || tag.startsWith(`${language}-`)) ?? language;
+  }
 
   /** Bytes in the largest binary unit that leaves at least one. */
   size(bytes: number): string {

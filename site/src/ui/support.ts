@@ -2,8 +2,10 @@
 
 import type { FailureCode } from "../failure";
 
+export type Obstacle = Extract<FailureCode, "no-web-serial" | "insecure-context">;
+
 /** What keeps this browser from installing, or null. */
-export function obstacle(): Extract<FailureCode, "no-web-serial" | "insecure-context"> | null {
+export function obstacle(): Obstacle | null {
   if (!window.isSecureContext) return "insecure-context";
   return "serial" in navigator ? null : "no-web-serial";
 }

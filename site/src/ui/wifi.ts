@@ -42,13 +42,12 @@ export class Wifi {
   private readonly body = h("div", { class: "wifi-body" });
   private readonly status = h("p", { class: "panel-lead", role: "status" });
   private improv: ImprovSerial | null = null;
-  private ended = false;
+  /** Counts the looks, so that what comes of an earlier one changes nothing any more. */
+  private round = 0;
 
   constructor(
     private readonly setting: Setting,
     private readonly port: () => ImprovPort | null,
-    /** The board's own page is known, or known no more. */
-    private readonly onPage: (page: string | null) => void,
   ) {
     const { words } = setting;
     this.element = h(
@@ -63,27 +62,31 @@ export class Wifi {
   /** Asks the board for its state, and shows what can be done. */
   async look(): Promise<void> {
     const { words } = this.setting;
+    this.end();
+    const { round } = this;
     this.show(words.wifiLooking, h("progress", { "aria-label": words.wifiLooking }));
     try {
       const port = this.port();
       if (!port?.readable || !port.writable) throw new Error("the line is closed");
       const { ImprovSerial } = await import("improv-wifi-serial-sdk/dist/serial.js");
       const improv = new ImprovSerial(port as SerialPort, SILENT);
+      if (round !== this.round) return;
       this.improv = improv;
       await improv.initialize(PATIENCE);
-      if (this.ended) return;
+      if (round !== this.round) return;
       if (improv.state === PROVISIONED) this.online("");
       else if (improv.state === STOPPED) this.show(words.wifiStopped, this.again());
       else await this.scan(improv);
     } catch {
-      if (!this.ended) this.show(words.wifiNone, this.again());
+      if (round === this.round) this.show(words.wifiNone, this.again());
     }
   }
 
-  /** Stops; nothing is shown any more. */
+  /** Stops; what is still on its way is not shown any more. */
   end(): void {
-    this.ended = true;
+    this.round += 1;
     void this.improv?.close().catch(() => undefined);
+    this.improv = null;
   }
 
   private show(status: string, ...nodes: Node[]): void {
@@ -98,18 +101,31 @@ export class Wifi {
 
   private async scan(improv: ImprovSerial): Promise<void> {
     const { words } = this.setting;
+    const { round } = this;
     this.show(words.wifiScanning, h("progress", { "aria-label": words.wifiScanning }));
     const found = await improv.scan().catch(() => null);
-    if (this.ended) return;
+    if (round !== this.round) return;
     this.form(improv, found === null ? null : sortNetworks(found));
   }
 
   private form(improv: ImprovSerial, networks: Ssid[] | null): void {
     const { words } = this.setting;
     const ids = { name: freshId("ssid"), password: freshId("password") };
-    const name = h("input", { id: ids.name, type: "text", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const name = h("input", {
+      id: ids.name,
+      type: "text",
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+    });
     const nameRow = h("div", { class: "wifi-row" }, h("label", { for: ids.name }, words.wifiName), name);
-    const password = h("input", { id: ids.password, type: "password", autocomplete: "off", autocapitalize: "none", spellcheck: "false" });
+    const password = h("input", {
+      id: ids.password,
+      type: "password",
+      autocomplete: "off",
+      autocapitalize: "none",
+      spellcheck: "false",
+    });
     const reveal = h("input", {
       type: "checkbox",
       change: () => {
@@ -186,19 +202,24 @@ export class Wifi {
 
   private async join(improv: ImprovSerial, form: HTMLFormElement, ssid: string, secret: string): Promise<void> {
     const { words } = this.setting;
+    const { round } = this;
     const fields = [...form.querySelectorAll<HTMLInputElement | HTMLButtonElement>("input, button")];
     for (const field of fields) field.disabled = true;
     this.status.classList.remove("failed");
     this.status.textContent = words.wifiConnecting(ssid);
     try {
       await improv.provision(ssid, secret, JOIN_PATIENCE);
-      if (!this.ended) this.online(ssid);
+      if (round === this.round) this.online(ssid);
     } catch (error) {
-      if (this.ended) return;
+      if (round !== this.round) return;
       for (const field of fields) field.disabled = false;
       const code = String(error);
       this.complain(
-        code.includes("UNABLE_TO_CONNECT") ? words.wifiRefused : code.includes("TIMEOUT") ? words.wifiTimeout : words.wifiFailed,
+        code.includes("UNABLE_TO_CONNECT")
+          ? words.wifiRefused
+          : code.includes("TIMEOUT")
+            ? words.wifiTimeout
+            : words.wifiFailed,
       );
       form.querySelector<HTMLInputElement>('input[type="password"], input[type="text"]')?.focus();
     }
@@ -218,6 +239,5 @@ export class Wifi {
         improv && button(words.wifiChange, () => void this.scan(improv), "quiet"),
       ),
     );
-    this.onPage(page);
   }
 }
