@@ -13,7 +13,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message, client::IntoClientRequest, http::StatusCode},
 };
 use towline_descriptor::Chip;
-use xtask::{demo::Demo, serve::Server};
+use xtask::{demo::Demo, installer::File, serve::Server};
 
 const SCRIPT: &str = "console.log('demo');\n";
 
@@ -22,7 +22,8 @@ fn serve(project: &Project, demo: bool) -> SocketAddr {
     let any = "127.0.0.1:0".parse().unwrap();
     let mut server = Server::bind(any, &project.path("dist/site"), "/lamp", None).unwrap();
     if demo {
-        server = server.with_demo(Demo::new(SCRIPT.into()));
+        let script = File { name: "demo-1.js".into(), bytes: SCRIPT.into() };
+        server = server.with_demo(Demo::new(script));
     }
     let address = server.address().unwrap();
     thread::spawn(move || server.run(|_| {}));
