@@ -16,6 +16,7 @@ const harbour = bench([`--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`]);
 const MENDED = (it) => it.board.faults({});
 const APP = "**/*-app-*.bin";
 const app = (it, answer) => it.page.route(APP, answer);
+const appFile = (parts) => ({ file: parts.find(({ role }) => role === "app").name });
 const appMended = (it) => it.page.unroute(APP);
 /** Slow enough to be in the middle of writing. */
 const SLOW = { paced: 1 };
@@ -91,6 +92,7 @@ const FAILURES = [
   {
     code: "download-missing",
     when: "found",
+    facts: appFile,
     break: (it) => app(it, (route) => route.fulfill({ status: 404 })),
     mend: appMended,
     complaint: /404/,
@@ -98,6 +100,7 @@ const FAILURES = [
   {
     code: "download-tampered",
     when: "found",
+    facts: appFile,
     break: (it) =>
       app(it, async (route) => {
         const response = await route.fetch();
@@ -110,6 +113,7 @@ const FAILURES = [
   {
     code: "offline",
     when: "found",
+    facts: appFile,
     break: (it) => app(it, (route) => route.abort("internetdisconnected")),
     mend: appMended,
     complaint: /ERR_INTERNET_DISCONNECTED/,
@@ -118,7 +122,7 @@ const FAILURES = [
     code: "verify-mismatch",
     when: "found",
     break: (it) => it.board.faults({ corrupt_block: 2 }),
-    facts: { part: words.parts.app },
+    facts: () => ({ part: words.parts.app }),
     mend: MENDED,
   },
   {
@@ -126,7 +130,7 @@ const FAILURES = [
     when: "found",
     keep: true,
     break: (it) => it.board.faults({ erase_fails_at: 0x10000 }),
-    facts: { part: words.parts.app },
+    facts: () => ({ part: words.parts.app }),
     mend: MENDED,
   },
   {
@@ -141,21 +145,22 @@ const FAILURES = [
     board: SLOW,
     break: () => {},
     stop: async (it) => {
-      await it.dialog.getByText(words.stepsNow.write).waitFor();
+      await it.atWork("write");
       assert.ok(await it.guarded(), "leaving is asked about while writing");
       await it.button(words.cancel).click();
       await it.button(words.stop).click();
     },
-    facts: { written: "yes" },
+    facts: () => ({ written: "yes" }),
     mend: () => {},
   },
 ];
 
 describe("each failure says what it is, and its way on ends with the parts in flash", { concurrency: 2 }, () => {
   for (const failure of FAILURES) {
-    const { code, when = "port", state = "firmware", target = "esp32c3", facts = {}, board = {} } = failure;
+    const { code, when = "port", state = "firmware", target = "esp32c3", board = {} } = failure;
     test(failure.name ?? code, async () => {
       const parts = await partsOf(harbour.dir, "1.2.0", target);
+      const facts = failure.facts?.(parts) ?? {};
       const family = target === "esp32s3" ? "ESP32-S3" : "ESP32-C3";
       await harbour.open({ board }, async (it) => {
         if (failure.keep) await it.preload(await partsOf(harbour.dir, "1.1.1", target));
@@ -247,7 +252,7 @@ describe("before anything is written", { concurrency: 2 }, () => {
       await it.board.boot(true);
       await it.connect("ESP32-C3");
       await it.install("1.2.0");
-      await it.dialog.getByText(words.stepsNow.download).waitFor();
+      await it.atWork("download");
       assert.equal(await it.guarded(), false, "nothing is lost by leaving now");
       await it.page.keyboard.press("Escape");
       assert.ok(await it.dialog.getByText(words.stopEarly).isVisible());
@@ -288,8 +293,8 @@ describe("a browser that cannot install", { concurrency: 2 }, () => {
       const tools = await it.card.locator(".commands > div").evaluateAll((rows) => rows.map((row) => row.textContent));
       assert.equal(tools.length, 2);
       for (const tool of tools) assert.deepEqual((tool.match(/0x[0-9a-f]+ [^\s]+?\.bin/g) ?? []).sort(), wanted);
-      const links = await it.card.locator(".install-commands a.file").evaluateAll((links) => links.map((link) => link.href));
-      for (const link of links) assert.equal((await fetch(link)).status, 200, link);
+      const links = await it.card.locator(".install-commands a.file").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
+      for (const link of links) assert.equal((await fetch(new URL(link, harbour.site.url))).status, 200, link);
     }
   }
 

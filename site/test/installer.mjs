@@ -19,13 +19,15 @@ const PATIENCE = 60_000;
 
 const exactly = (text) => new RegExp(`^\\s*${text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}\\s*$`);
 
-/** The parts of a target in the folder of a site: role, offset and bytes. */
+/** The parts of a target in the folder of a site: role, offset, name of the file, and bytes. */
 export async function partsOf(dir, version, target) {
   const index = JSON.parse(await readFile(path.join(dir, "releases.json"), "utf8"));
   const release = index.releases.find((entry) => entry.version === version);
   const { parts } = release.targets.find((entry) => entry.target === target);
   return Promise.all(
-    parts.map(async ({ role, offset, path: name }) => ({ role, offset, bytes: await readFile(path.join(dir, name)) })),
+    parts.map(async ({ role, offset, path: file }) => {
+      return { role, offset, name: path.basename(file), bytes: await readFile(path.join(dir, file)) };
+    }),
   );
 }
 
@@ -58,7 +60,8 @@ export class Installer {
     this.card = page.locator("#install");
     this.dialog = page.locator("dialog.flow");
     this.title = this.dialog.locator(".flow-head h2");
-    this.bar = this.dialog.getByRole("progressbar");
+    /** What is done at the moment. */
+    this.now = this.dialog.locator(".work-now");
   }
 
   /**
@@ -143,8 +146,9 @@ export class Installer {
 
   // The dialog
 
+  /** A button of the screen; the cross beside its title is none of them. */
   button(name) {
-    return this.dialog.getByRole("button", { name, exact: true });
+    return this.dialog.locator(".flow-content").getByRole("button", { name, exact: true });
   }
 
   /** Waits for a screen by its title; a failure that comes instead is told at once. */
@@ -187,6 +191,11 @@ export class Installer {
     const { title } = this.words.failures[code](facts);
     await this.screen(title);
     return this.dialog.locator(".flow-body").innerText();
+  }
+
+  /** Waits until a step of the work is under way. */
+  async atWork(step) {
+    await this.now.filter({ hasText: exactly(this.words.stepsNow[step]) }).waitFor();
   }
 
   /** Whether leaving the page would be asked about. */
