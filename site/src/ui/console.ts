@@ -8,6 +8,7 @@ import { parseLine } from "./ansi";
 import type { Setting } from "./setting";
 
 const MOST_LINES = 3000;
+const LONGEST_LINE = 4000;
 /** Nearer to the end than this many pixels is at the end. */
 const NEAR = 24;
 
@@ -99,6 +100,11 @@ export class Console {
     this.waiting = "";
     const redraw = this.last;
     this.unfinished = lines.at(-1) ?? "";
+    // A line without an end would be drawn anew for ever.
+    if (this.unfinished.length > LONGEST_LINE) {
+      lines.push("");
+      this.unfinished = "";
+    }
     const fresh = lines.slice(-MOST_LINES).map((line) => {
       const element = h("div", { class: "console-line" });
       for (const { text, tone } of parseLine(line))
