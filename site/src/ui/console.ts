@@ -105,12 +105,7 @@ export class Console {
       lines.push("");
       this.unfinished = "";
     }
-    const fresh = lines.slice(-MOST_LINES).map((line) => {
-      const element = h("div", { class: "console-line" });
-      for (const { text, tone } of parseLine(line))
-        element.append(tone === "plain" ? text : h("span", { class: tone }, text));
-      return element;
-    });
+    const fresh = lines.slice(-MOST_LINES).map(lineElement);
     redraw?.remove();
     this.last = fresh.at(-1) ?? null;
     this.empty.hidden = true;
@@ -153,4 +148,12 @@ export class Console {
     h("a", { href: url, download: `${this.setting.index.project}-console.txt` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
+}
+
+/** Draws a line; one that has a single tone is coloured as a whole. */
+function lineElement(line: string): HTMLElement {
+  const runs = parseLine(line);
+  const [only] = runs;
+  if (only && runs.length === 1) return h("div", { class: `console-line ${only.tone}` }, only.text);
+  return h("div", { class: "console-line" }, ...runs.map(({ text, tone }) => h("span", { class: tone }, text)));
 }
