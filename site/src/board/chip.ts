@@ -112,6 +112,20 @@ export function flashSizeOf(loader: ESPLoader, jedec: number): number {
   return Number.parseInt(name, 10) * (name.endsWith("KB") ? 1024 : MB);
 }
 
+/**
+ * The JEDEC number of the flash chip, as read twice: what may be written
+ * depends on it, and answers carry no sum.
+ */
+async function readFlashId(loader: ESPLoader): Promise<number> {
+  let before = await loader.readFlashId();
+  for (let attempt = 1; attempt < 4; attempt++) {
+    const found = await loader.readFlashId();
+    if (found === before) break;
+    before = found;
+  }
+  return before;
+}
+
 /** Reads what a chip is and has, once the stub runs. */
 export async function readChip(loader: ESPLoader): Promise<Chip> {
   const { chip } = loader;
@@ -119,7 +133,7 @@ export async function readChip(loader: ESPLoader): Promise<Chip> {
     family: chip.CHIP_NAME,
     description: await chip.getChipDescription(loader),
     mac: await chip.readMac(loader),
-    flashSize: flashSizeOf(loader, await loader.readFlashId()),
+    flashSize: flashSizeOf(loader, await readFlashId(loader)),
     psram: await readPsram(loader),
     features: (await chip.getChipFeatures(loader)).map((feature) => feature.trim()),
   };

@@ -13,9 +13,9 @@ const RETRY_DELAY_MS = 150;
 const READ_TIMEOUT_MS = 3000;
 const READ_BLOCK = 0x1000;
 const READS_IN_FLIGHT = 64;
-/** For the first block of a piece; a lost one is missed after it. */
-const FIRST_BLOCK_TIMEOUT_MS = 5000;
 const BLOCK_TIMEOUT_MS = 3000;
+/** Bytes that are summed up before the page gets its turn. */
+const SUM_AT_ONCE = 0x20000;
 
 /** What the commands need: the loader, and the line that it talks over. */
 export interface Line {
@@ -29,6 +29,16 @@ export function toHex(bytes: Uint8Array): string {
 
 export function md5Hex(bytes: Uint8Array): string {
   return toHex(md5(bytes));
+}
+
+/** The same for many bytes, a few at a time, so that the page stays responsive. */
+export async function md5OfMany(bytes: Uint8Array): Promise<string> {
+  const sum = md5.create();
+  for (let at = 0; at < bytes.length; at += SUM_AT_ONCE) {
+    if (at > 0) await sleep(0);
+    sum.update(bytes.subarray(at, at + SUM_AT_ONCE));
+  }
+  return toHex(sum.digest());
 }
 
 function words(...values: number[]): Uint8Array {
@@ -85,6 +95,19 @@ export async function flashMd5(line: Line, offset: number, length: number): Prom
 }
 
 /**
+ * The MD5 of a region that should be `expected`. Answers carry no sum of their
+ * own, so that another one is believed only when the chip repeats it.
+ */
+export async function confirmMd5(line: Line, offset: number, length: number, expected: string): Promise<string> {
+  let before: string | null = null;
+  for (let attempt = 1; ; attempt++) {
+    const found = await flashMd5(line, offset, length);
+    if (found === expected || found === before || attempt === ATTEMPTS) return found;
+    before = found;
+  }
+}
+
+/**
  * Erases the whole chip. The time limit is what data sheets allow at the
  * worst (200 s for 16 MB) and some more, so that a chip that never finishes
  * becomes a failure.
@@ -115,14 +138,15 @@ export async function eraseRegion(line: Line, offset: number, size: number): Pro
  * what it made of that the checksum will tell.
  */
 export async function writeCompressed(
-  { loader, transport }: Line,
+  line: Line,
   offset: number,
   packed: Packed,
   onWritten: (bytes: number) => void,
 ): Promise<{ resent: boolean }> {
-  await loader.flashDeflBegin(packed.size, packed.compressedSize, offset);
+  const { loader, transport } = line;
+  await insist(line, () => loader.flashDeflBegin(packed.size, packed.compressedSize, offset));
   let resent = false;
-  let timeout = FIRST_BLOCK_TIMEOUT_MS;
+  let timeout = BLOCK_TIMEOUT_MS;
   for (const [sequence, block] of packed.blocks.entries()) {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -142,6 +166,14 @@ export async function writeCompressed(
     timeout = Math.max(BLOCK_TIMEOUT_MS, (loader.ERASE_WRITE_TIMEOUT_PER_MB * block.size) / 1_000_000);
     onWritten(block.size);
   }
-  await loader.flashDeflFinish(false, timeout);
+  try {
+    await loader.flashDeflFinish(false, timeout);
+  } catch (error) {
+    if (transport.ended !== null) throw transport.ended;
+    // Asked again, it would refuse: it has left that mode. The checksum tells.
+    if (isRefusal(error)) throw error;
+    resent = true;
+    await transport.drainInput();
+  }
   return { resent };
 }

@@ -22,7 +22,12 @@ const USB_SERIAL_JTAG = 0x1001;
 
 const SYNC_ROUNDS = 6;
 const SYNCS_PER_ROUND = 5;
+/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then the sum, and an empty line for a console. */
+const IMPROV_STATE = new Uint8Array([0x49, 0x4d, 0x50, 0x52, 0x4f, 0x56, 1, 3, 2, 2, 0, 0xe5, 0x0d, 0x0a]);
+const FIRMWARE_ANSWER_MS = 500;
 const STUB_ATTEMPTS = 3;
+/** For an answer that needs no work: a wrong speed loses all, and costs this each time. */
+const ANSWER_MS = 500;
 /** Answers to SYNC that came, and were no use: fewer could be chance in a boot log. */
 const GARBLED_ANSWERS = 2;
 
@@ -139,12 +144,24 @@ export class Link {
       }
     }
     if (transport.ended !== null) throw transport.ended;
+    if (transport.heardBytes === heardBefore) await this.#wakeFirmware();
     const heard = transport.heardBytes - heardBefore;
     if (heard === 0) throw new Failure("silent", describe(last));
     const text = transport.lastHeard;
     const detail = `${describe(last)}; ${heard} bytes heard, the last of them:\n${text}`;
     const garbled = transport.shortFrames - shortBefore >= GARBLED_ANSWERS;
     throw new Failure(garbled ? "noise" : "not-in-download-mode", detail);
+  }
+
+  /**
+   * Asks firmware that has nothing to say something that it may answer. A
+   * board that cannot be reset from here is silent while its firmware is, and
+   * is then not to be taken for a broken cable.
+   */
+  async #wakeFirmware(): Promise<void> {
+    const { transport } = this;
+    await transport.writeBare(IMPROV_STATE).catch(() => undefined);
+    await transport.drainInput(FIRMWARE_ANSWER_MS, FIRMWARE_ANSWER_MS);
   }
 
   /**
@@ -212,12 +229,22 @@ export class Link {
     const request = new Uint8Array(8);
     new DataView(request.buffer).setUint32(0, speed, true);
     new DataView(request.buffer).setUint32(4, this.baud, true);
-    await loader.command(loader.ESP_CHANGE_BAUDRATE, request);
+    const ask = (): Promise<unknown> => loader.command(loader.ESP_CHANGE_BAUDRATE, request, 0, true, ANSWER_MS);
+    // If only the answer was lost, the chip is at the new speed and hears the
+    // second request as noise. Which of the two it was shows below.
+    await ask().catch(() => ask().catch(() => undefined));
     await sleep(25);
     await this.transport.reopen(speed);
     this.transport.flushInput();
-    // A lost answer would cost seconds here, and a wrong speed loses all.
-    await loader.readReg(loader.CHIP_DETECT_MAGIC_REG_ADDR, 500);
+    await loader.readReg(loader.CHIP_DETECT_MAGIC_REG_ADDR, ANSWER_MS);
+  }
+
+  get #lowerSpeed(): number | undefined {
+    return this.nativeUsb ? undefined : SPEEDS.find((speed) => speed < this.baud);
+  }
+
+  get canSlow(): boolean {
+    return this.#lowerSpeed !== undefined;
   }
 
   /**
@@ -225,8 +252,8 @@ export class Link {
    * too much. Returns false if there is no lower one.
    */
   async slower(): Promise<boolean> {
-    const lower = SPEEDS.find((speed) => speed < this.baud);
-    if (this.nativeUsb || lower === undefined) return false;
+    const lower = this.#lowerSpeed;
+    if (lower === undefined) return false;
     await this.transport.reopen(ROM_SPEED);
     await this.#startStub();
     await this.#findSpeed(lower);

@@ -1,6 +1,7 @@
-// esptool-js' loader on our own line: it logs to where it is told, and reads
-// and writes registers again when an answer was lost. A connection takes some
-// fifty of these, and none of them does harm when it is done twice.
+// esptool-js' loader on our own line: it logs to where it is told, and repeats
+// what does no harm when it is done twice if an answer was lost. A connection
+// takes some fifty registers and a stub of several blocks, and would otherwise
+// begin anew each time.
 
 import { ESPLoader } from "esptool-js";
 import { Failure } from "../failure";
@@ -8,7 +9,7 @@ import { isRefusal } from "./flash";
 import type { BoardTransport } from "./transport";
 
 const ATTEMPTS = 3;
-/** Registers are answered at once. */
+/** Registers and RAM are answered at once; the longest block takes half of this. */
 const TIMEOUT_MS = 1000;
 
 export class PatientLoader extends ESPLoader {
@@ -32,7 +33,26 @@ export class PatientLoader extends ESPLoader {
   }
 
   override async writeReg(...request: Parameters<ESPLoader["writeReg"]>): Promise<void> {
-    return this.#again(() => super.writeReg(...request));
+    return this.#again(() => this.#promptly(() => super.writeReg(...request)));
+  }
+
+  override async memBegin(...request: Parameters<ESPLoader["memBegin"]>): Promise<void> {
+    return this.#again(() => this.#promptly(() => super.memBegin(...request)));
+  }
+
+  override async memBlock(...request: Parameters<ESPLoader["memBlock"]>): Promise<void> {
+    return this.#again(() => this.#promptly(() => super.memBlock(...request)));
+  }
+
+  /** Waits no longer than registers and RAM need. */
+  async #promptly<T>(work: () => Promise<T>): Promise<T> {
+    const timeout = this.DEFAULT_TIMEOUT;
+    this.DEFAULT_TIMEOUT = TIMEOUT_MS;
+    try {
+      return await work();
+    } finally {
+      this.DEFAULT_TIMEOUT = timeout;
+    }
   }
 
   async #again<T>(work: () => Promise<T>): Promise<T> {

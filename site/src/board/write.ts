@@ -4,7 +4,7 @@ import { describe, Failure } from "../failure";
 import { isBlank } from "../image";
 import { SECTOR, type Partition } from "../partition";
 import { pack, type Packed } from "./deflate";
-import { eraseChip, eraseRegion, flashMd5, md5Hex, writeCompressed } from "./flash";
+import { confirmMd5, eraseChip, eraseRegion, flashMd5, isRefusal, md5Hex, md5OfMany, writeCompressed } from "./flash";
 import type { Link } from "./link";
 import { Meter } from "./meter";
 import { assertSafe, pieces, writeOrder, type Job, type JobPart } from "./steps";
@@ -54,7 +54,7 @@ async function packPart(part: JobPart, blockSize: number): Promise<PackedPart> {
   const packed = await Promise.all(
     pieces(part).map(async ({ offset, bytes }) => ({ offset, packed: await pack(padded(bytes), blockSize) })),
   );
-  return { part, md5: md5Hex(part.bytes), packed };
+  return { part, md5: await md5OfMany(part.bytes), packed };
 }
 
 class Installation {
@@ -109,7 +109,7 @@ class Installation {
   async #blankPartition({ label, offset, size }: Partition): Promise<void> {
     const whole = size - (size % SECTOR);
     if (whole === 0) return;
-    const blank = md5Hex(new Uint8Array(whole).fill(0xff));
+    const blank = await md5OfMany(new Uint8Array(whole).fill(0xff));
     if ((await flashMd5(this.link, offset, whole)) === blank) return;
     this.#report("erase", label);
     try {
@@ -133,7 +133,9 @@ class Installation {
         if (transport.ended !== null) throw transport.ended;
         if (error instanceof Failure) throw error;
         loader.info(`${part.part.role}: ${describe(error)}`);
-        if (attempt < PART_ATTEMPTS) {
+        // Where nothing came any more, nothing will come at this speed.
+        const mute = !isRefusal(error) && !(error instanceof Mismatch);
+        if (attempt < PART_ATTEMPTS && !(mute && this.link.canSlow)) {
           await transport.drainInput();
           continue;
         }
@@ -174,7 +176,7 @@ class Installation {
     }
     this.#done = end;
     this.#report("verify", part.role);
-    const found = await flashMd5(link, part.offset, part.bytes.length);
+    const found = await confirmMd5(link, part.offset, part.bytes.length, md5);
     if (found === md5) return;
     const mismatch = new Mismatch(part.role, md5, found);
     // A block that was sent twice may have been taken twice: that is mended
