@@ -66,6 +66,6 @@ test("without_colours_the_level_decides", () => {
 
 test("other_escapes_and_control_characters_are_dropped", () => {
   const line = "\x1b[2J\x1b[1;1Ha\x1b]0;title\x07b\x1b]8;;http://evil\x1b\\c\x00\x07\td\x1b";
-  assert.equal(parseLine(line).map((run) => run.text).join(""), "abc\td");
+  assert.deepEqual(parseLine(line), [{ text: "abc\td", tone: "plain" }]);
   assert.deepEqual(parseLine(""), []);
 });
