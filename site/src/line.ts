@@ -22,45 +22,53 @@ export type ImprovPort = Pick<SerialPort, "readable" | "writable">;
 /** Separates Improv packets from the text around them; works on any cut of the stream. */
 export class PacketFilter {
   private pending: number[] = [];
-  private afterPacket = false;
+  /** The end of the line that a packet stands on is not the console's. */
+  private lineEnd: readonly number[] = [];
 
   push(bytes: Uint8Array): { text: Uint8Array; packets: Uint8Array[] } {
     const text: number[] = [];
     const packets: Uint8Array[] = [];
     for (const byte of bytes) {
-      // The end of the line that a packet stands on is not the console's.
-      if (this.afterPacket && (byte === NEWLINE || byte === RETURN)) {
-        this.afterPacket = byte === RETURN;
-        continue;
-      }
-      this.afterPacket = false;
       this.pending.push(byte);
-      while (this.pending.length > 0) {
-        const state = judge(this.pending);
-        if (state === "open") break;
-        if (state === "packet") {
-          packets.push(Uint8Array.from(this.pending));
-          this.pending = [];
-          this.afterPacket = true;
-        } else {
-          text.push(this.pending.shift() ?? 0);
-        }
-      }
+      this.sort(text, packets);
     }
     return { text: Uint8Array.from(text), packets };
   }
+
+  /** Moves what is decided out of `pending`. */
+  private sort(text: number[], packets: Uint8Array[]): void {
+    for (;;) {
+      const [first] = this.pending;
+      if (first === undefined) return;
+      if (this.lineEnd.includes(first)) {
+        this.lineEnd = first === RETURN ? [NEWLINE] : [];
+        this.pending.shift();
+        continue;
+      }
+      this.lineEnd = [];
+      const length = packetLength(this.pending);
+      if (length === null) return;
+      const taken = this.pending.splice(0, Math.max(1, length));
+      if (length === 0) {
+        text.push(...taken);
+      } else {
+        packets.push(Uint8Array.from(taken));
+        this.lineEnd = [RETURN, NEWLINE];
+      }
+    }
+  }
 }
 
-/** Whether the bytes are a packet, may become one, or begin with text. */
-function judge(bytes: readonly number[]): "packet" | "open" | "text" {
-  if (bytes.slice(0, HEADER.length).some((byte, at) => byte !== HEADER[at])) return "text";
+/** The length of the packet that the bytes begin with, 0 if they begin with text, null if that is open. */
+function packetLength(bytes: readonly number[]): number | null {
+  if (bytes.slice(0, HEADER.length).some((byte, at) => byte !== HEADER[at])) return 0;
   const type = bytes[7];
-  if (type !== undefined && (type === 0 || type > LAST_TYPE)) return "text";
-  const length = bytes[8];
+  if (type !== undefined && (type === 0 || type > LAST_TYPE)) return 0;
+  const data = bytes[8];
   // Header, type, length, data, checksum.
-  if (length === undefined || bytes.length < 10 + length) return "open";
-  const sum = bytes.slice(0, -1).reduce((total, byte) => (total + byte) & 0xff, 0);
-  return sum === bytes.at(-1) ? "packet" : "text";
+  if (data === undefined || bytes.length < 10 + data) return null;
+  const sum = bytes.slice(0, 9 + data).reduce((total, byte) => (total + byte) & 0xff, 0);
+  return sum === bytes[9 + data] ? 10 + data : 0;
 }
 
 export interface Listener {

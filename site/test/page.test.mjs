@@ -98,22 +98,52 @@ for (const width of [320, 360, 768]) {
   });
 }
 
-test("the policy stops scripts, inline style and foreign pictures", async () => {
+test("the policy stops foreign and inline scripts, markup from text, inline style and foreign pictures", async () => {
   await onPage({}, async (page) => {
     const refused = await page.evaluate(async () => {
       const directives = [];
       document.addEventListener("securitypolicyviolation", (event) => directives.push(event.effectiveDirective));
-      const script = document.createElement("script");
-      script.textContent = "document.title = 'script ran'";
+      const attempt = (action) => {
+        try {
+          action();
+          return "done";
+        } catch (error) {
+          return error.name;
+        }
+      };
+      const markup = attempt(() => (document.createElement("p").innerHTML = "<b>text</b>"));
+      const inline = attempt(() => (document.createElement("script").textContent = "document.title = 'script ran'"));
+      const button = document.createElement("button");
+      button.setAttribute("title", "harmless");
+      const handler = attempt(() => {
+        button.setAttribute("onclick", "document.title = 'script ran'");
+        button.click();
+      });
+      const foreign = await import("data:text/javascript,").then(() => "done", (error) => error.name);
+      const request = await fetch("http://elsewhere.invalid/").then(() => "done", (error) => error.name);
       const style = document.createElement("style");
       style.textContent = "body { display: none }";
       const picture = document.createElement("img");
       picture.src = "http://elsewhere.invalid/picture.png";
-      document.body.append(script, style, picture);
+      document.body.append(style, picture);
       await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
-      return { directives, title: document.title, shown: getComputedStyle(document.body).display };
+      const shown = getComputedStyle(document.body).display;
+      return { markup, inline, handler, foreign, request, directives, title: document.title, shown };
     });
-    assert.deepEqual(refused.directives.sort(), ["img-src", "script-src-elem", "style-src-elem"]);
+    assert.deepEqual([...new Set(refused.directives)].sort(), [
+      "connect-src",
+      "img-src",
+      "require-trusted-types-for",
+      "script-src-elem",
+      "style-src-elem",
+    ]);
+    const { markup, inline, foreign, request } = refused;
+    assert.deepEqual({ markup, inline, foreign, request }, {
+      markup: "TypeError",
+      inline: "TypeError",
+      foreign: "TypeError",
+      request: "TypeError",
+    });
     assert.notEqual(refused.title, "script ran");
     assert.equal(refused.shown, "block");
   });
@@ -201,7 +231,7 @@ test("a click on a command selects all of it and nothing else", async () => {
   }
 });
 
-test("the page is the same, and its disclosures open, without JavaScript", async () => {
+test("without JavaScript the page is the same but for the installer, and its disclosures open", async () => {
   const states = [];
   for (const javaScriptEnabled of [true, false]) {
     await onPage({ javaScriptEnabled }, async (page, seen) => {
@@ -211,10 +241,14 @@ test("the page is the same, and its disclosures open, without JavaScript", async
         await page.keyboard.press("Enter");
         assert.ok(await first.locator("..").evaluate((details) => details.open), "Enter opens a disclosure");
       }
+      assert.equal(await page.locator("#install").isVisible(), javaScriptEnabled);
+      assert.equal(await page.locator("#install-link").isVisible(), javaScriptEnabled);
+      await page.evaluate(() => document.querySelectorAll("#install, #install-link").forEach((part) => part.remove()));
+      const scripted = [".js", "/releases.json"];
       states.push({
         content: await page.content(),
         tree: await page.locator("body").ariaSnapshot(),
-        requests: seen.requests,
+        requests: seen.requests.filter((url) => !scripted.some((end) => url.endsWith(end))),
       });
     });
   }

@@ -36,6 +36,19 @@ const SOURCES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installer_
 /// What a bundle consists of, as its build lists it.
 const LISTING: &str = "bundle.json";
 
+/// Installs the packages of the lock file, which holds their hashes. No package
+/// runs anything of its own. Without a network npm would try for over a minute.
+const NPM_CI: [&str; 8] = [
+    "ci",
+    "--ignore-scripts",
+    "--omit=dev",
+    "--no-audit",
+    "--no-fund",
+    "--prefer-offline",
+    "--fetch-retry-mintimeout=1000",
+    "--fetch-retry-maxtimeout=10000",
+];
+
 /// Lines of a failed command that are shown.
 const SHOWN_LINES: usize = 20;
 
@@ -229,10 +242,7 @@ fn build(workshop: &Path, ui: Ui) -> Result<()> {
         write().with_context(|| path.display().to_string())?;
     }
     spinner.set_message("npm ci");
-    // No package runs anything of its own; the lock file holds their hashes.
-    let npm =
-        ["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund", "--prefer-offline"];
-    run(workshop, tools::NPM, &npm).map_err(|error| {
+    run(workshop, tools::NPM, &NPM_CI).map_err(|error| {
         let hint = "its packages are fetched once: connect this machine to the network, or name a mirror with `npm config set registry URL`, and run the command again";
         Hinted::new("the packages of the page's installer could not be installed", hint)
             .because(error)

@@ -239,7 +239,10 @@ fn manifest(config: &Config, served: &[(&TargetName, &Record)]) -> Vec<u8> {
             .collect(),
     };
     json(&Manifest {
-        name: &config.title,
+        // The installer compares it with the name that firmware gives over
+        // Improv: only then is an install on such a board an update, which
+        // erases nothing.
+        name: config.project.as_str(),
         version: newest.map_or("", |record| record.version.as_str()),
         new_install_prompt_erase: true,
         // Waiting for firmware that has no Improv is time lost.

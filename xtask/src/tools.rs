@@ -189,7 +189,7 @@ fn page_packages(root: &Path) -> Finding {
     Finding::missing(
         "npm packages of site/",
         "not installed",
-        &["npm", "ci", "--no-audit", "--no-fund", "--prefix", &site],
+        &[NPM, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", &site],
     )
 }
 

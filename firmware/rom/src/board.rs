@@ -179,10 +179,11 @@ impl Board {
         self
     }
 
-    /// Resets the board by hand with the boot button held: it waits for a
-    /// download then, whatever the lines can do.
+    /// Resets the board by hand with the boot button held, and the cable in: it
+    /// waits for a download then, whatever the lines can do.
     #[must_use]
     pub fn in_download_mode(mut self) -> Self {
+        self.pulled = false;
         self.held = true;
         self.reset();
         self.advance(EN_RISE);

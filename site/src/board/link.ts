@@ -22,6 +22,9 @@ const USB_SERIAL_JTAG = 0x1001;
 
 const SYNC_ROUNDS = 6;
 const SYNCS_PER_ROUND = 5;
+/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then the sum, and an empty line for a console. */
+const IMPROV_STATE = new Uint8Array([0x49, 0x4d, 0x50, 0x52, 0x4f, 0x56, 1, 3, 2, 2, 0, 0xe5, 0x0d, 0x0a]);
+const FIRMWARE_ANSWER_MS = 500;
 const STUB_ATTEMPTS = 3;
 /** For an answer that needs no work: a wrong speed loses all, and costs this each time. */
 const ANSWER_MS = 500;
@@ -141,12 +144,24 @@ export class Link {
       }
     }
     if (transport.ended !== null) throw transport.ended;
+    if (transport.heardBytes === heardBefore) await this.#wakeFirmware();
     const heard = transport.heardBytes - heardBefore;
     if (heard === 0) throw new Failure("silent", describe(last));
     const text = transport.lastHeard;
     const detail = `${describe(last)}; ${heard} bytes heard, the last of them:\n${text}`;
     const garbled = transport.shortFrames - shortBefore >= GARBLED_ANSWERS;
     throw new Failure(garbled ? "noise" : "not-in-download-mode", detail);
+  }
+
+  /**
+   * Asks firmware that has nothing to say something that it may answer. A
+   * board that cannot be reset from here is silent while its firmware is, and
+   * is then not to be taken for a broken cable.
+   */
+  async #wakeFirmware(): Promise<void> {
+    const { transport } = this;
+    await transport.writeBare(IMPROV_STATE).catch(() => undefined);
+    await transport.drainInput(FIRMWARE_ANSWER_MS, FIRMWARE_ANSWER_MS);
   }
 
   /**

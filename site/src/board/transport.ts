@@ -87,6 +87,7 @@ export class BoardTransport extends Transport {
   get lastHeard(): string {
     return new TextDecoder("latin1")
       .decode(this.#tail)
+      .replace(/\x1b\[[0-9;]*m/g, "")
       .replace(/[^\x20-\x7e\n]+/g, "·")
       .trim();
   }
@@ -172,12 +173,17 @@ export class BoardTransport extends Transport {
   }
 
   override async write(data: Uint8Array): Promise<void> {
+    await this.writeBare(encodeFrame(data));
+  }
+
+  /** Writes bytes as they are, to what speaks no frames. */
+  async writeBare(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     if (this.#ended !== null) throw this.#ended;
     const { writable } = this.device;
     if (writable === null) throw new LineError("the port cannot be written to");
     const writer = writable.getWriter();
     try {
-      await this.whileAlive(writer.write(encodeFrame(data)));
+      await this.whileAlive(writer.write(bytes));
     } catch (error) {
       if (error instanceof Error && error.name === "NetworkError") {
         this.end(new Failure("unplugged", describe(error)));

@@ -39,7 +39,10 @@ export function parseLine(line: string): Run[] {
   let from = 0;
   const take = (to: number): void => {
     const text = line.slice(from, to).replace(CONTROLS, "");
-    if (text) runs.push({ text, tone: tone ?? "plain" });
+    if (!text) return;
+    const last = runs.at(-1);
+    if (last && last.tone === (tone ?? "plain")) last.text += text;
+    else runs.push({ text, tone: tone ?? "plain" });
   };
   let coloured = false;
   for (const escape of line.matchAll(ESCAPES)) {

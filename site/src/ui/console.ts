@@ -8,6 +8,7 @@ import { parseLine } from "./ansi";
 import type { Setting } from "./setting";
 
 const MOST_LINES = 3000;
+const LONGEST_LINE = 4000;
 /** Nearer to the end than this many pixels is at the end. */
 const NEAR = 24;
 
@@ -99,12 +100,12 @@ export class Console {
     this.waiting = "";
     const redraw = this.last;
     this.unfinished = lines.at(-1) ?? "";
-    const fresh = lines.slice(-MOST_LINES).map((line) => {
-      const element = h("div", { class: "console-line" });
-      for (const { text, tone } of parseLine(line))
-        element.append(tone === "plain" ? text : h("span", { class: tone }, text));
-      return element;
-    });
+    // A line without an end would be drawn anew for ever.
+    if (this.unfinished.length > LONGEST_LINE) {
+      lines.push("");
+      this.unfinished = "";
+    }
+    const fresh = lines.slice(-MOST_LINES).map(lineElement);
     redraw?.remove();
     this.last = fresh.at(-1) ?? null;
     this.empty.hidden = true;
@@ -147,4 +148,12 @@ export class Console {
     h("a", { href: url, download: `${this.setting.index.project}-console.txt` }).click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   }
+}
+
+/** Draws a line; one that has a single tone is coloured as a whole. */
+function lineElement(line: string): HTMLElement {
+  const runs = parseLine(line);
+  const [only] = runs;
+  if (only && runs.length === 1) return h("div", { class: `console-line ${only.tone}` }, only.text);
+  return h("div", { class: "console-line" }, ...runs.map(({ text, tone }) => h("span", { class: tone }, text)));
 }

@@ -261,7 +261,11 @@ class Flow {
       },
       actions: [button(words.cancel, () => this.frame.leave())],
     });
-    const guard = (event: BeforeUnloadEvent): void => event.preventDefault();
+    const guard = (event: BeforeUnloadEvent): void => {
+      event.preventDefault();
+      // What browsers before 2024 look at.
+      event.returnValue = true;
+    };
     const awake = await navigator.wakeLock?.request("screen").catch(() => null);
     try {
       if (this.downloaded?.offer.target !== offer.target) {

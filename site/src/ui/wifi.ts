@@ -18,9 +18,12 @@ const LONGEST = { name: 32, password: 64 };
 
 /** The address that a board tells of its own page, if a browser should follow it. */
 export function devicePage(text: string | undefined): string | null {
-  if (!text || !URL.canParse(text)) return null;
-  const url = new URL(text);
-  return url.protocol === "http:" || url.protocol === "https:" ? url.href : null;
+  try {
+    const url = new URL(text ?? "");
+    return url.protocol === "http:" || url.protocol === "https:" ? url.href : null;
+  } catch {
+    return null;
+  }
 }
 
 /** How strong a signal is, from 0 to 3. */

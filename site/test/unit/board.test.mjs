@@ -26,7 +26,8 @@ test("frames_come_out_as_they_went_in", () => {
 test("a_boot_log_around_frames_is_skipped", () => {
   const log = text("ESP-ROM:esp32c3-api1-20210207\r\nboot:0x7 (DOWNLOAD)\r\n");
   const frame = encodeFrame(bytesOf(1, 8, 0, 0));
-  assert.deepEqual(decode(new FrameDecoder(), log, frame, log, frame, frame), [[1, 8, 0, 0], [1, 8, 0, 0], [1, 8, 0, 0]]);
+  const answer = [1, 8, 0, 0];
+  assert.deepEqual(decode(new FrameDecoder(), log, frame, log, frame, frame), [answer, answer, answer]);
 });
 
 test("after_a_lost_byte_the_decoder_finds_its_way_back", () => {
@@ -50,7 +51,12 @@ test("a_frame_without_an_end_does_not_grow_for_ever", () => {
 });
 
 const part = (role, offset, length) => ({ role, offset, bytes: new Uint8Array(length) });
-const PARTS = [part("bootloader", 0, 0x5000), part("partition-table", 0x8000, 0xc00), part("otadata", 0xe000, 0x2000), part("app", 0x10000, 0x12345)];
+const PARTS = [
+  part("bootloader", 0, 0x5000),
+  part("partition-table", 0x8000, 0xc00),
+  part("otadata", 0xe000, 0x2000),
+  part("app", 0x10000, 0x12345),
+];
 
 test("the_app_is_first_and_the_switch_to_it_last", () => {
   const roles = (parts) => writeOrder(parts).map(({ role }) => role);
@@ -71,7 +77,7 @@ test("a_job_that_would_touch_what_it_keeps_is_refused", () => {
   const size = 0x400000;
   assertSafe(job({}), size);
   const over = [part("partition-table", 0x8000, 0x1001)];
-  assert.throws(() => assertSafe(job({ parts: over }), size), /partition-table at 0x8000 lies on nvs, which is to be kept/);
+  assert.throws(() => assertSafe(job({ parts: over }), size), /partition-table at 0x8000 lies on nvs, .*kept/);
   assertSafe(job({ parts: over, erase: true }), size);
   assert.throws(() => assertSafe(job({ blank: [parsed(NVS)] }), size), /nvs at 0x9000 lies on nvs/);
   assertSafe(job({ blank: [parsed(NVS)], erase: true }), size);

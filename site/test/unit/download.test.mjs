@@ -91,7 +91,8 @@ test("a_body_without_an_end_is_left_at_the_first_byte_too_many", async () => {
       }),
     );
   serve({ "files/app.bin": endless });
-  await assert.rejects(downloadParts(BASE, TARGET, () => {}), failed("download-tampered", { found: "more than 300000 bytes" }));
+  const facts = { found: "more than 300000 bytes" };
+  await assert.rejects(downloadParts(BASE, TARGET, () => {}), failed("download-tampered", facts));
   assert.ok(pulled < 1_000_000, `${pulled} bytes were taken`);
 });
 

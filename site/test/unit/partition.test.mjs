@@ -8,7 +8,8 @@ const { compare, holdsPersonalData, isSettings, overlap, parseTable, subtypeName
 const LAYOUT = [NVS, OTADATA, OTA_0, OTA_1, SPIFFS];
 
 test("a_table_is_read_as_it_was_written", () => {
-  const entries = [...LAYOUT, { ...NVS_KEYS, flags: 1 }, { label: "sixteen_letters_", type: 0x40, subtype: 7, offset: 0x3b0000, size: 0x1000, flags: 2 }];
+  const own = { label: "sixteen_letters_", type: 0x40, subtype: 7, offset: 0x3b0000, size: 0x1000, flags: 2 };
+  const entries = [...LAYOUT, { ...NVS_KEYS, flags: 1 }, own];
   assert.deepEqual(parseTable(table(entries)), entries.map(parsed));
 });
 
@@ -41,7 +42,8 @@ test("what_is_no_table_is_none", () => {
 });
 
 test("a_table_without_an_end_stops_at_the_length_of_a_table", () => {
-  const full = Array.from({ length: 96 }, (_, i) => ({ ...NVS, label: `p${i}`, offset: 0x10000 + i * 0x1000, size: 0x1000 }));
+  const entry = (i) => ({ ...NVS, label: `p${i}`, offset: 0x10000 + i * 0x1000, size: 0x1000 });
+  const full = Array.from({ length: 96 }, (_, i) => entry(i));
   const bytes = new Uint8Array(0x1000);
   bytes.set(table(full, { md5: false }));
   bytes.set([0xaa, 0x50], 0xc00);
@@ -49,8 +51,8 @@ test("a_table_without_an_end_stops_at_the_length_of_a_table", () => {
 });
 
 test("names_are_those_of_partitions_csv", () => {
-  const names = [NVS, OTADATA, PHY, NVS_KEYS, SPIFFS, FACTORY, OTA_0, OTA_1].map((p) => `${typeName(p)},${subtypeName(p)}`);
-  assert.deepEqual(names, [
+  const all = [NVS, OTADATA, PHY, NVS_KEYS, SPIFFS, FACTORY, OTA_0, OTA_1];
+  assert.deepEqual(all.map((p) => `${typeName(p)},${subtypeName(p)}`), [
     "data,nvs",
     "data,ota",
     "data,phy",
@@ -67,9 +69,10 @@ test("names_are_those_of_partitions_csv", () => {
 });
 
 test("what_a_person_would_miss_is_told_from_what_comes_back_by_itself", () => {
-  assert.deepEqual([NVS, NVS_KEYS, SPIFFS, { ...NVS, type: 0x40, subtype: 0 }].map(holdsPersonalData), [true, true, true, true]);
-  const coredump = { ...NVS, subtype: 3 };
-  assert.deepEqual([OTADATA, PHY, coredump, FACTORY, OTA_0].map(holdsPersonalData), [false, false, false, false, false]);
+  const missed = [NVS, NVS_KEYS, SPIFFS, { ...NVS, type: 0x40, subtype: 0 }];
+  assert.deepEqual(missed.map(holdsPersonalData), [true, true, true, true]);
+  const replaced = [OTADATA, PHY, { ...NVS, subtype: 3 }, FACTORY, OTA_0];
+  assert.deepEqual(replaced.map(holdsPersonalData), [false, false, false, false, false]);
   assert.deepEqual([NVS, NVS_KEYS, SPIFFS, OTADATA].map(isSettings), [true, true, false, false]);
 });
 

@@ -149,6 +149,7 @@ fn steps(root: &Path) -> Vec<Step> {
         needs: &[],
     };
     let chromium = tools::chromium().unwrap_or_default();
+    let program = std::env::current_exe().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
     let oracle = |name: &str| oracles.join(name).display().to_string();
     let xtask = "cargo xtask";
@@ -208,7 +209,12 @@ fn steps(root: &Path) -> Vec<Step> {
             "page",
             "npm test",
             &site,
-            &[("SITE_DIR", &published), ("STORE_DIR", &store), ("CHROMIUM", &chromium)],
+            &[
+                ("SITE_DIR", &published),
+                ("STORE_DIR", &store),
+                ("CHROMIUM", &chromium),
+                ("XTASK", &program),
+            ],
         )
         .needing(&[Tools::Page]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
