@@ -1,29 +1,33 @@
 // The site's manifests in the hands of esp-web-tools itself: its own button on
-// a page of this site, flashing an emulated board.
+// a page of the site, flashing an emulated board.
 
 import assert from "node:assert/strict";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DESKTOP, launch } from "./browser.mjs";
 import { serveDemo } from "./demo.mjs";
-import { siteDir } from "./published.mjs";
+import { harbour } from "./harbour.mjs";
+import { Installer, overlaid, partsOf, sameFlash } from "./installer.mjs";
 
 const PACKAGE = fileURLToPath(new URL("../node_modules/esp-web-tools/dist/web/", import.meta.url));
+const STABLE = "1.2.0";
 
-const dir = siteDir();
+let dir;
 let copy;
 let site;
 let browser;
 
 /** The site with one page more, which has the button of esp-web-tools. */
 before(async () => {
+  const released = await harbour();
+  dir = released.dir;
   copy = await mkdtemp(path.join(os.tmpdir(), "tried-"));
   await cp(dir, copy, { recursive: true });
   await cp(PACKAGE, path.join(copy, "tried"), { recursive: true });
-  site = await serveDemo(copy);
+  site = await serveDemo(copy, released.manifest);
   const [emulated] = (await (await fetch(site.url)).text()).match(/<script src="[^"]*demo-[^"]*"><\/script>/) ?? [];
   assert.ok(emulated, "the page has the emulated board's script");
   await writeFile(
@@ -38,61 +42,87 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await site?.close();
-  await rm(copy, { recursive: true, force: true });
+  if (copy) await rm(copy, { recursive: true, force: true });
 });
 
-/** Opens the page with a board plugged in. */
-async function openButton(board) {
+/** Runs `body` on the page with a board whose flash holds parts, and what firmware left around them. */
+async function onButton(board, parts, body) {
   const page = await browser.newPage({ viewport: DESKTOP });
-  const settings = new URLSearchParams({ "demo-panel": "0", ...board });
-  await page.goto(`${site.url}tried.html?${settings}`);
-  await page.evaluate(() => window.towlineBoard.ready);
-  return page;
+  page.setDefaultTimeout(60_000);
+  try {
+    await page.goto(`${site.url}tried.html?${new URLSearchParams({ "demo-panel": "0", ...board })}`);
+    await page.evaluate(() => window.towlineBoard.ready);
+    // The board is the same, whichever page flashes it.
+    const it = new Installer(page, site);
+    await body(page, it, await it.preload(parts));
+  } finally {
+    await page.close();
+  }
 }
 
-/** Reads a range of the emulated board's flash. */
-async function flash(page, offset, length) {
-  const bytes = await page.evaluate(
-    async ([at, count]) => Array.from(await window.towlineBoard.read(at, count)),
-    [offset, length],
-  );
-  return Buffer.from(bytes);
-}
-
-/** Goes through the dialog of esp-web-tools to its end. */
-async function install(page, { erase }) {
-  const button = (name) => page.getByRole("button", { name, exact: true });
+/** Opens the dialog of esp-web-tools and presses what installs; returns what that is called. */
+async function begin(page) {
   await page.locator("esp-web-install-button button").click();
-  await page.locator("ew-list-item", { hasText: /^\s*(Install|Update) / }).click();
-  if (erase !== null) {
-    if (erase) await page.locator("ew-checkbox").click();
-    await button("Next").click();
-  }
-  await button("Install").click();
-  await page.getByText("Installation complete!").waitFor({ state: "attached", timeout: 60_000 });
-  await button("Next").click();
+  const item = page.locator("ew-list-item", { hasText: /^\s*(Install|Update) / });
+  const name = (await item.innerText()).trim();
+  await item.click();
+  return name;
 }
 
-test("esp-web-tools installs what the manifest of a channel names, byte for byte", async () => {
-  const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
-  const build = manifest.builds.find(({ chipFamily }) => chipFamily === "ESP32-C3");
-  const page = await openButton({ "demo-chip": "esp32c3" });
-  // Settings of whatever ran before.
-  const settings = Buffer.alloc(4096, 0x5a);
-  await page.evaluate((at) => window.towlineBoard.write(at, new Uint8Array(4096).fill(0x5a)), 0x9000);
-  await install(page, { erase: false });
-  for (const { path: name, offset } of build.parts) {
-    const wanted = await readFile(path.join(dir, "manifests", name));
-    assert.deepEqual(await flash(page, offset, wanted.length), wanted, name);
-  }
-  assert.deepEqual(await flash(page, 0x9000, settings.length), settings, "not erased, so settings stay");
-  await page.close();
-});
+const button = (page, name) => page.getByRole("button", { name, exact: true });
 
-test("esp-web-tools asks before it erases a board that is new to the project, and then does", async () => {
-  const page = await openButton({ "demo-chip": "esp32c3" });
-  await page.evaluate((at) => window.towlineBoard.write(at, new Uint8Array(4096).fill(0x5a)), 0x9000);
-  await install(page, { erase: true });
-  assert.deepEqual(await flash(page, 0x9000, 4096), Buffer.alloc(4096, 0xff));
-  await page.close();
+async function finish(page) {
+  await button(page, "Install").click();
+  await page.getByText("Installation complete!").waitFor({ state: "attached" });
+}
+
+// With BOOT held the chip stays in its loader afterwards, and its flash as it
+// was written: firmware would write to it as soon as it starts.
+const HELD = { "demo-held": "1" };
+
+describe("esp-web-tools", { concurrency: 2 }, () => {
+  for (const [target, family] of [["esp32", "ESP32"], ["esp32c3", "ESP32-C3"]]) {
+    test(`installs what the manifest of a channel names, byte for byte, and keeps the rest (${family})`, async () => {
+      const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
+      const named = manifest.builds.find(({ chipFamily }) => chipFamily === family).parts;
+      const parts = await Promise.all(
+        named.map(async ({ path: file, offset }) => ({ offset, bytes: await readFile(path.join(dir, "manifests", file)) })),
+      );
+      await onButton({ "demo-chip": target, ...HELD }, [], async (page, it, flash) => {
+        assert.equal(await begin(page), "Install harbour");
+        await button(page, "Next").click();
+        await finish(page);
+        sameFlash(await it.read(0, flash.length), overlaid(flash, parts));
+      });
+    });
+  }
+
+  test("asks before it erases a board that is new to the project, and then does", async () => {
+    const parts = await partsOf(dir, STABLE, "esp32c3");
+    await onButton(HELD, [], async (page, it, { length }) => {
+      await begin(page);
+      await page.locator("ew-checkbox").click();
+      await button(page, "Next").click();
+      await finish(page);
+      sameFlash(await it.read(0, length), overlaid(Buffer.alloc(length, 0xff), parts));
+    });
+  });
+
+  test("takes a board that runs the project for one, and updates it without asking to erase", async () => {
+    const settings = { at: 0x9000, length: 0x4000 };
+    await onButton({}, await partsOf(dir, "1.1.1", "esp32c3"), async (page, it, before) => {
+      assert.equal(await begin(page), "Update harbour");
+      await it.board.boot(true);
+      // No question comes between.
+      await finish(page);
+      await it.holds(await partsOf(dir, STABLE, "esp32c3"));
+      const { at, length } = settings;
+      sameFlash(await it.read(at, length), before.subarray(at, at + length), "settings");
+    });
+  });
+
+  test("is offered no board of which there are two kinds with one chip", async () => {
+    const { builds } = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
+    assert.deepEqual(builds.map(({ chipFamily }) => chipFamily).sort(), ["ESP32", "ESP32-C3"]);
+  });
 });

@@ -51,10 +51,10 @@ export function sameFlash(found, wanted, what = "flash") {
 }
 
 export class Installer {
-  constructor(page, site, words) {
+  constructor(page, site, language = "en") {
     this.page = page;
     this.site = site;
-    this.words = words;
+    this.words = words(language);
     /** What the browser asked for, what it complained about, and the speeds that the port was opened at. */
     this.seen = { requests: [], complaints: [], speeds: [] };
     this.card = page.locator("#install");
@@ -73,7 +73,7 @@ export class Installer {
     const context = await browser.newContext({ viewport: DESKTOP, reducedMotion: "reduce", locale: lang, ...options });
     const page = await context.newPage();
     page.setDefaultTimeout(PATIENCE);
-    const it = new Installer(page, site, words(lang));
+    const it = new Installer(page, site, lang);
     const { requests, complaints, speeds } = it.seen;
     page.on("request", (request) => requests.push(request.url()));
     page.on("console", (message) => complaints.push(message.text()));

@@ -2,13 +2,11 @@
 // what is in their flash afterwards.
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
-import path from "node:path";
 import { after, before, describe, test } from "node:test";
 import { bench } from "./bench.mjs";
 import { serveDemo } from "./demo.mjs";
 import { overlaid, partsOf, sameFlash, withInstaller, words as wordsOf } from "./installer.mjs";
-import { siteDir } from "./published.mjs";
+import { newestVersion, siteDir } from "./published.mjs";
 
 const words = wordsOf("en");
 const harbour = bench();
@@ -158,7 +156,7 @@ describe("what changes with a version is said", { concurrency: 2 }, () => {
 
   test("another project's firmware, which is erased unless the person keeps it", async () => {
     await harbour.open({}, async (it) => {
-      const own = await partsOf(siteDir(), await newest(siteDir()), "esp32c3");
+      const own = await partsOf(siteDir(), await newestVersion(siteDir()), "esp32c3");
       await it.preload(own);
       await it.connect("ESP32-C3");
       await says(it, words.lostAll);
@@ -292,7 +290,7 @@ describe("this repository's own firmware", () => {
   after(() => own?.close());
 
   test("is on the board byte for byte", async () => {
-    const version = await newest(siteDir());
+    const version = await newestVersion(siteDir());
     const parts = await partsOf(siteDir(), version, "esp32c3");
     await withInstaller(harbour.browser, own, { board: HELD }, async (it) => {
       await it.connect("ESP32-C3");
@@ -303,8 +301,3 @@ describe("this repository's own firmware", () => {
     });
   });
 });
-
-/** The version of the newest release of a site. */
-async function newest(dir) {
-  return JSON.parse(await readFile(path.join(dir, "releases.json"), "utf8")).releases[0].version;
-}
