@@ -111,7 +111,10 @@ export class Line {
         this.packets = null;
       },
     });
-    return { readable, writable: this.port.writable };
+    // ImprovSerial repeats a question by itself, and nobody hears of one that
+    // fails. That the line is gone shows where it is read.
+    const writable = new WritableStream<Uint8Array>({ write: (bytes) => this.send(bytes).catch(() => undefined) });
+    return { readable, writable };
   }
 
   /** Restarts the board into its firmware: EN low for a moment, and the strap for the loader let go. */
@@ -128,6 +131,15 @@ export class Line {
     await this.reader?.cancel().catch(() => undefined);
     await this.ended;
     await this.port.close().catch(() => undefined);
+  }
+
+  private async send(bytes: Uint8Array): Promise<void> {
+    const writer = this.port.writable?.getWriter();
+    try {
+      await writer?.write(bytes);
+    } finally {
+      writer?.releaseLock();
+    }
   }
 
   private async read(): Promise<void> {
