@@ -25,7 +25,7 @@ export class After {
   ) {
     this.console = new Console(
       setting,
-      () => void this.line?.reset().catch(() => undefined),
+      () => void this.restart(),
       () => void this.open(1).catch(() => this.console.lost()),
     );
     this.wifi = setting.index.improv ? new Wifi(setting, () => this.line?.improv() ?? null) : null;
@@ -46,6 +46,12 @@ export class After {
     this.wifi?.end();
     await this.line?.close();
     this.line = null;
+  }
+
+  /** Restarts the board, which has forgotten then what Improv asked it. */
+  private async restart(): Promise<void> {
+    await this.line?.reset().catch(() => undefined);
+    if (this.line) void this.wifi?.look();
   }
 
   private async open(tries: number): Promise<void> {
