@@ -92,7 +92,9 @@ describe("esp-web-tools", { concurrency: 2 }, () => {
       const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
       const named = manifest.builds.find(({ chipFamily }) => chipFamily === family).parts;
       const parts = await Promise.all(
-        named.map(async ({ path: file, offset }) => ({ offset, bytes: await readFile(path.join(dir, "manifests", file)) })),
+        named.map(async ({ path: file, offset }) => {
+          return { offset, bytes: await readFile(path.join(dir, "manifests", file)) };
+        }),
       );
       await onButton({ "demo-chip": target }, [], async (page, it, flash) => {
         assert.equal(await begin(page), "Install harbour");

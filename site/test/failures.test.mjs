@@ -293,8 +293,10 @@ describe("a browser that cannot install", { concurrency: 2 }, () => {
       const tools = await it.card.locator(".commands > div").evaluateAll((rows) => rows.map((row) => row.textContent));
       assert.equal(tools.length, 2);
       for (const tool of tools) assert.deepEqual((tool.match(/0x[0-9a-f]+ [^\s]+?\.bin/g) ?? []).sort(), wanted);
-      const links = await it.card.locator(".install-commands a.file").evaluateAll((links) => links.map((link) => link.getAttribute("href")));
-      for (const link of links) assert.equal((await fetch(new URL(link, harbour.site.url))).status, 200, link);
+      for (const link of await it.card.locator(".install-commands a.file").all()) {
+        const url = new URL(await link.getAttribute("href"), harbour.site.url);
+        assert.equal((await fetch(url)).status, 200, url.href);
+      }
     }
   }
 
@@ -305,7 +307,9 @@ describe("a browser that cannot install", { concurrency: 2 }, () => {
     };
     await harbour.open({ prepare }, async (it) => {
       const { title, why, steps } = words.failures["no-web-serial"]();
-      for (const part of [title, why, ...steps]) assert.ok(await it.card.getByText(part, { exact: true }).isVisible(), part);
+      for (const part of [title, why, ...steps]) {
+        assert.ok(await it.card.getByText(part, { exact: true }).isVisible(), part);
+      }
       assert.equal(await it.card.getByRole("button", { name: words.connectBoard }).count(), 0);
       await commands(it);
       it.quiet();
