@@ -86,10 +86,12 @@ export function showPanel(board: Board, serial: EventTarget): void {
     status.textContent = text;
   };
   const act = (job: () => Promise<void>, done: string): void => {
-    job().then(
-      () => say(done),
-      (error: unknown) => say(error instanceof Error ? error.message : String(error)),
-    );
+    void job()
+      .then(
+        () => say(done),
+        (error: unknown) => say(error instanceof Error ? error.message : String(error)),
+      )
+      .finally(tellCable);
   };
 
   const sizes = ["2MB", "4MB", "8MB", "16MB"].map((size) => [size, size.replace("MB", " MB")] as const);

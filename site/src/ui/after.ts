@@ -1,12 +1,14 @@
 // After the installation, or instead of one: the line to the board's firmware,
 // with the console and Wi-Fi on it.
 
+import { Failure } from "../failure";
 import { Line } from "../line";
 import { Console } from "./console";
-import { Wifi } from "./wifi";
+import { presentPort } from "./port";
 import type { Setting } from "./setting";
+import { Wifi } from "./wifi";
 
-/** A board with USB of its own vanishes when it restarts, and is back a moment later. */
+/** A board with USB of its own may vanish when it restarts; it is back a moment later, as another port. */
 const TRIES = 10;
 const BETWEEN = 500;
 
@@ -19,14 +21,14 @@ export class After {
 
   constructor(
     setting: Setting,
-    private readonly port: SerialPort,
+    private port: SerialPort,
     /** The console is what was asked for: it comes first, and a port that does not open is a failure. */
     private readonly consoleAlone: boolean,
   ) {
     this.console = new Console(
       setting,
       () => void this.line?.reset().catch(() => undefined),
-      () => void this.open(1).catch(() => this.console.lost()),
+      () => void this.reconnect().catch(() => this.console.lost()),
     );
     this.wifi = setting.index.improv ? new Wifi(setting, () => this.line?.improv() ?? null) : null;
     const wifi = this.wifi ? [this.wifi.element] : [];
@@ -48,6 +50,12 @@ export class After {
     this.line = null;
   }
 
+  /** Opens the port of the board, which may be another one by now: firmware with USB of its own brings it. */
+  private async reconnect(): Promise<void> {
+    this.port = (await presentPort(this.port)) ?? (await navigator.serial.requestPort());
+    await this.open(1);
+  }
+
   private async open(tries: number): Promise<void> {
     const listener = {
       text: (text: string) => this.console.write(text),
@@ -58,7 +66,10 @@ export class After {
     };
     for (let left = tries; ; left -= 1) {
       try {
-        this.line = await Line.open(this.port, listener);
+        const present = await presentPort(this.port);
+        if (!present) throw new Failure("unplugged");
+        this.port = present;
+        this.line = await Line.open(present, listener);
         break;
       } catch (error) {
         if (this.ended) return;

@@ -4,9 +4,10 @@
 //                └──────────┴─ failure: retry ─────┘
 //
 // Invariants
-// - Whatever ends the flow, the board is reset and its port is closed.
-// - A retry starts with the port and the decision that there are; only where
-//   another board answers is the person asked again.
+// - Whatever ends the flow, its port is closed, and a chip that was in its
+//   loader is reset into its firmware, as far as the line can do that.
+// - A retry starts with the board and the decision that there are; only where
+//   another board answers, or none, is the person asked again.
 
 import type { Board } from "../board";
 import { downloadParts, type Part } from "../download";
@@ -19,6 +20,7 @@ import { button, h } from "./dom";
 import { towScene } from "./drawings";
 import { foundBody, type Decision, type Offer } from "./found";
 import { Frame, type Screen } from "./frame";
+import { presentPort } from "./port";
 import type { Setting } from "./setting";
 import { troubleScreen } from "./trouble";
 import { Work } from "./work";
@@ -103,6 +105,14 @@ class Flow {
     if (this.over) return;
     this.port = port;
     this.baudLimit = undefined;
+    await this.connect();
+  }
+
+  /** Connects to the same board, whatever its port has become, or has a port chosen. */
+  private async again(): Promise<void> {
+    const present = this.port && (await presentPort(this.port).catch(() => null));
+    if (!present) return await this.pickPort();
+    this.port = present;
     await this.connect();
   }
 
@@ -357,7 +367,7 @@ class Flow {
     const { words } = this.setting;
     const retry = button(
       words.retry,
-      () => void (failure.code === "no-port" || !this.port ? this.pickPort() : this.connect()),
+      () => void (failure.code === "no-port" ? this.pickPort() : this.again()),
       "primary",
     );
     const otherVersion = button(words.otherVersion, () => this.frame.leave());
