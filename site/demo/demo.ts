@@ -54,6 +54,7 @@ function setupOf(query: URLSearchParams): Setup {
     paced: flag("paced"),
     held: flag("held"),
     secure_download: flag("secure_download"),
+    secure_boot: flag("secure_boot"),
     encrypted: flag("encrypted"),
   };
 }

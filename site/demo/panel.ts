@@ -16,6 +16,7 @@ const TROUBLES: readonly (readonly [string, Faults, Partial<Setup>?])[] = [
   ["the flash cannot be erased", { erase_fails_at: 0x10000 }],
   ["the cable is pulled half-way", { unplugged_after: 60000 }],
   ["secure download mode is burned", {}, { secure_download: true }],
+  ["secure boot is burned", {}, { secure_boot: true }],
   ["flash encryption is burned", {}, { encrypted: true }],
 ];
 
@@ -119,6 +120,7 @@ export function showPanel(board: Board, serial: EventTarget): void {
   const replace = async (): Promise<void> => {
     await board.use({
       secure_download: false,
+      secure_boot: false,
       encrypted: false,
       ...burned(),
       chip: chip.value,
