@@ -13,12 +13,12 @@ import type { Board } from "../board";
 import { downloadParts, type Part } from "../download";
 import { asFailure, describe, Failure, type FailureCode } from "../failure";
 import { parseTable } from "../partition";
-import { matchTargets, type Chip, type Verdict } from "../plan";
+import { guess, matchTargets, type Chip, type Offer, type Verdict } from "../plan";
 import { After } from "./after";
 import { families, releases, takes, type Choice } from "./choice";
 import { button, h } from "./dom";
 import { towScene } from "./drawings";
-import { foundBody, type Decision, type Offer } from "./found";
+import { foundBody, type Decision } from "./found";
 import { Frame, type Screen } from "./frame";
 import { presentPort } from "./port";
 import type { Setting } from "./setting";
@@ -168,9 +168,9 @@ class Flow {
   // What was found
 
   private async showFound(board: Board, choice: Choice): Promise<void> {
-    const { words } = this.setting;
+    const { words, numbers } = this.setting;
     const fitting = this.fitting(board.chip, choice);
-    const offers = await Promise.all(
+    const offers: Offer[] = await Promise.all(
       fitting.map(async ({ release, verdict: { target } }) => {
         const parts = target.parts.filter((part) => part.role === "partition-table");
         const [table] = await downloadParts(this.setting.base, { ...target, parts }, () => undefined);
@@ -178,20 +178,11 @@ class Flow {
       }),
     );
     if (this.over) return await this.release();
-    const preferred = fitting.findIndex(({ verdict }) => verdict.target.target === choice.target);
-    const first =
-      offers[
-        preferred >= 0
-          ? preferred
-          : Math.max(
-              0,
-              fitting.findIndex(({ verdict }) => verdict.preferred),
-            )
-      ];
-    if (!first) return;
+    const asked = offers.find(({ target }) => target.target === choice.target);
+    const first = asked ?? guess(board.found, board.chip, offers);
     let decision: Decision | null = null;
     const go = button(
-      "",
+      words.install,
       () => {
         if (!decision) return;
         this.decision = decision;
@@ -201,13 +192,15 @@ class Flow {
       },
       "primary",
     );
+    go.disabled = true;
     const body = foundBody(this.setting, board.chip, board.found, offers, first, (made) => {
       decision = made;
+      go.disabled = false;
       go.textContent = words.installVersion(made.offer.release.version);
     });
     this.frame.show({
       title: words.foundTitle(board.chip.family),
-      lead: words.foundLead(first.release.version),
+      lead: words.foundLead(numbers.list([...new Set(offers.map(({ release }) => release.version))], "disjunction")),
       body,
       actions: [button(words.cancel, () => this.frame.leave()), go],
     });
