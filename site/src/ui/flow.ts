@@ -12,9 +12,11 @@
 import type { Board } from "../board";
 import { downloadParts, type Part } from "../download";
 import { asFailure, describe, Failure, type FailureCode } from "../failure";
+import type { Target } from "../index";
 import { parseTable } from "../partition";
 import { guess, matchTargets, type Chip, type Offer, type Verdict } from "../plan";
 import { After } from "./after";
+import { stayAwake } from "./awake";
 import { families, releases, takes, type Choice } from "./choice";
 import { button, h } from "./dom";
 import { towScene } from "./drawings";
@@ -56,6 +58,8 @@ class Flow {
   /** The chip that the decision was made for. */
   private chip: Chip | null = null;
   private downloaded: { offer: Offer; parts: Part[] } | null = null;
+  /** Files are not taken from what the browser stored, once a download has failed. */
+  private fetchAgain = false;
   private stop: AbortController | null = null;
   /** Whether the board's flash was changed since the decision, and whether erasing it is over. */
   private touched = { written: false, erased: false };
@@ -173,7 +177,7 @@ class Flow {
     const offers: Offer[] = await Promise.all(
       fitting.map(async ({ release, verdict: { target } }) => {
         const parts = target.parts.filter((part) => part.role === "partition-table");
-        const [table] = await downloadParts(this.setting.base, { ...target, parts }, () => undefined);
+        const [table] = await this.download({ ...target, parts }, () => undefined, this.closed.signal);
         return { release, target, table: (table && parseTable(table.bytes)) ?? [] };
       }),
     );
@@ -205,6 +209,15 @@ class Flow {
       actions: [button(words.cancel, () => this.frame.leave()), go],
     });
     this.frame.say(words.foundTitle(board.chip.family));
+  }
+
+  private async download(target: Target, onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<Part[]> {
+    try {
+      return await downloadParts(this.setting.base, target, onProgress, { signal, again: this.fetchAgain });
+    } catch (error) {
+      this.fetchAgain = true;
+      throw error;
+    }
   }
 
   private fitting(chip: Chip, choice: Choice): { release: Offer["release"]; verdict: Verdict }[] {
@@ -269,11 +282,10 @@ class Flow {
       // What browsers before 2024 look at.
       event.returnValue = true;
     };
-    const awake = await navigator.wakeLock?.request("screen").catch(() => null);
+    const rest = stayAwake();
     try {
       if (this.downloaded?.offer.target !== offer.target) {
-        const parts = await downloadParts(
-          this.setting.base,
+        const parts = await this.download(
           offer.target,
           (done, total) => view.update("download", total > 0 ? done / total : 0),
           stop.signal,
@@ -300,7 +312,7 @@ class Flow {
       await this.fail(stop.signal.aborted ? new Failure("cancelled", asFailure(error).detail) : error);
     } finally {
       window.removeEventListener("beforeunload", guard);
-      void awake?.release();
+      rest();
       if (this.stop === stop) this.stop = null;
     }
   }
