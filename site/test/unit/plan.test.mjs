@@ -21,10 +21,7 @@ const target = (change = {}) => ({
   chipFamily: "ESP32-S3",
   flashSize: 4 * MB,
   psram: null,
-  secureVersion: 0,
-  app: PART,
   parts: PARTS,
-  factory: null,
   ...change,
 });
 
@@ -34,7 +31,6 @@ const release = (change = {}) => ({
   yanked: null,
   released: "2026-01-01",
   notes: null,
-  commit: null,
   minFrom: null,
   targets: [target()],
   ...change,
