@@ -55,7 +55,7 @@ const en = {
   byCommand: "Install with a command",
   commandHint: (esptool: string, espflash: string) =>
     `Download these files into one folder and run one of the two commands there. Install the tools with ${esptool} or ` +
-    `${espflash}. Settings on the board stay.`,
+    `${espflash}. Settings on the board stay, unless this version divides the flash differently.`,
   files: "Files",
   onComputer: "Open this page on a computer",
   onComputerWhy: "Boards are installed over USB, and this browser cannot reach the USB port of a phone or tablet.",
@@ -155,7 +155,8 @@ const en = {
 
   // After
   doneTitle: "Done",
-  doneLead: (version: string) => `${version} is on your board, read back and checked. The board has restarted.`,
+  doneLead: (version: string) => `${version} is on your board, read back and checked.`,
+  doneSilent: "Nothing was heard from the board since. If it does not run, press its button RESET (or EN) once.",
   another: "Install another board",
   openDevice: "Open the device’s page",
   wifi: "Wi-Fi",
@@ -364,7 +365,7 @@ const en = {
         `${f["file"] ?? "One of the files"} is not the one that was released: its SHA-256 differs. It was not ` +
         `written.`,
       steps: [
-        "Reload this page and try again.",
+        "Try again: every file is fetched anew.",
         "Try another network: some change what they carry.",
         "If it stays like this, do not install, and tell the people of this project.",
       ],
@@ -464,7 +465,8 @@ const de: Words = {
   byCommand: "Mit einem Befehl installieren",
   commandHint: (esptool, espflash) =>
     `Lade diese Dateien in einen Ordner und führe dort einen der beiden Befehle aus. Die Werkzeuge installierst du mit ` +
-    `${esptool} oder ${espflash}. Einstellungen auf dem Board bleiben.`,
+    `${esptool} oder ${espflash}. Einstellungen auf dem Board bleiben, wenn diese Version den Flash nicht anders ` +
+    `aufteilt.`,
   files: "Dateien",
   onComputer: "Öffne diese Seite an einem Computer",
   onComputerWhy:
@@ -564,7 +566,9 @@ const de: Words = {
   stopping: "Wird abgebrochen …",
 
   doneTitle: "Fertig",
-  doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft. Das Board wurde neu gestartet.`,
+  doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft.`,
+  doneSilent:
+    "Seitdem war nichts vom Board zu hören. Falls es nicht läuft, drücke einmal seine Taste RESET (oder EN).",
   another: "Noch ein Board installieren",
   openDevice: "Seite des Geräts öffnen",
   wifi: "WLAN",
@@ -776,7 +780,7 @@ const de: Words = {
         `${f["file"] ?? "Eine der Dateien"} ist nicht die veröffentlichte: ihr SHA-256 ist anders. Sie wurde nicht ` +
         `geschrieben.`,
       steps: [
-        "Lade diese Seite neu und versuche es noch einmal.",
+        "Versuche es noch einmal: alle Dateien werden neu geholt.",
         "Versuche es in einem anderen Netz: manche verändern, was sie übertragen.",
         "Wenn es so bleibt, installiere nicht, und sage es den Leuten des Projekts.",
       ],
@@ -840,6 +844,11 @@ const LANGUAGES: Record<Language, Words> = { en, de };
 
 /** The languages that there are, as they call themselves. */
 export const LANGUAGE_NAMES: Record<Language, string> = { en: "English", de: "Deutsch" };
+
+/** What a part is called; a name that nothing here knows, such as a partition's label, is left as it is. */
+export function partName({ parts }: Words, part: string): string {
+  return (Object.hasOwn(parts, part) ? parts[part] : null) ?? part;
+}
 
 /** The words of a language. */
 export function words(language: Language): Words {
