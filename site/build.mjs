@@ -7,7 +7,7 @@
 //   NAME-HASH.js                   parts that it loads when they are needed
 //   licenses-HASH.txt              licences of all packages in these files
 //   demo-HASH.js                   the emulated board; never published
-//   bundle.json                    the names of them all, written last
+//   bundle.json                    which is which, and the SHA-256 of each; written last
 //
 // The same sources give the same bytes in any folder and on any machine: all
 // versions are locked, names hold the hash of what is in them, and no path of
@@ -63,12 +63,12 @@ const bundle = {
   style: only(/\.css$/),
   licenses: only(/^licenses-.*\.txt$/),
   demo: only(/^demo-.*\.js$/),
+  files: Object.fromEntries(files.map(([name, bytes]) => [name, sha256(bytes)]).sort()),
 };
-const published = names.filter((name) => name !== bundle.demo);
 
 await mkdir(out, { recursive: true });
 for (const [name, bytes] of files) await writeFile(path.join(out, name), bytes);
-await writeFile(path.join(out, "bundle.json"), `${JSON.stringify({ ...bundle, published }, null, 2)}\n`);
+await writeFile(path.join(out, "bundle.json"), `${JSON.stringify(bundle, null, 2)}\n`);
 
 /** Returns the one name that matches. */
 function only(pattern) {
@@ -101,5 +101,9 @@ async function licensesOf(folders) {
 }
 
 function hash(bytes) {
-  return createHash("sha256").update(bytes).digest("hex").slice(0, 8);
+  return sha256(bytes).slice(0, 8);
+}
+
+function sha256(bytes) {
+  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -1,13 +1,14 @@
-//! Puts the sources of the page's installer into the publisher: every file
-//! below `site/src` and `site/demo`, and what builds them. So a project that
-//! depends on the publisher has them too, and a new file needs no list.
+//! Puts the sources of the page's installer into the publisher: scripts and
+//! styles below `site/src` and `site/demo`, and what builds them. So a project
+//! that depends on the publisher has them too, and a new file needs no list.
+//! What editors leave there is no source.
 
 use std::{
     env, fs,
     path::{Path, PathBuf},
 };
 
-/// Files and folders of `site/` that the installer is built from.
+/// Files of `site/` that the installer is built from, and folders of them.
 const SOURCES: [&str; 6] =
     ["build.mjs", "demo", "package-lock.json", "package.json", "src", "tsconfig.json"];
 
@@ -19,7 +20,11 @@ fn main() {
         let path = site.join(source);
         // Of a folder, cargo looks at everything below it.
         println!("cargo::rerun-if-changed={}", path.display());
-        collect(&path, &mut files);
+        if path.is_dir() {
+            collect(&path, &mut files);
+        } else {
+            files.push(path);
+        }
     }
     let entry = |path: &PathBuf| {
         let name = path.strip_prefix(&site).expect("it is below the folder").to_str();
@@ -31,15 +36,16 @@ fn main() {
         .expect("cargo's folder can be written");
 }
 
-/// Collects a file, or the files below a folder in the order of their names.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) {
-    if !path.is_dir() {
-        return files.push(path.to_owned());
-    }
-    let entries = path.read_dir().expect("the folder can be read");
+/// Collects the scripts and styles below a folder, in the order of their names.
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
+    let entries = folder.read_dir().expect("the folder can be read");
     let mut entries: Vec<_> = entries.map(|e| e.expect("the folder can be read").path()).collect();
     entries.sort();
     for entry in entries {
-        collect(&entry, files);
+        if entry.is_dir() {
+            collect(&entry, files);
+        } else if entry.extension().is_some_and(|end| end == "ts" || end == "css") {
+            files.push(entry);
+        }
     }
 }

@@ -54,6 +54,7 @@ function setupOf(query: URLSearchParams): Setup {
     paced: flag("paced"),
     held: flag("held"),
     secure_download: flag("secure_download"),
+    secure_boot: flag("secure_boot"),
     encrypted: flag("encrypted"),
   };
 }
@@ -63,7 +64,7 @@ class EmulatedBoard implements Board {
   #port: Port;
 
   constructor(setup: Setup) {
-    this.#port = this.#attach(setup);
+    this.#port = this.#attach(new Port(new Link(setup), setup, this.serial));
   }
 
   get ready(): Promise<void> {
@@ -88,7 +89,8 @@ class EmulatedBoard implements Board {
 
   async use(change: Partial<Setup>): Promise<void> {
     this.#port.link.end();
-    this.#port = this.#attach({ ...this.setup, ...change });
+    const setup = { ...this.setup, ...change };
+    this.#port = this.#attach(new Port(new Link(setup), setup, this.serial));
     await this.ready;
   }
 
@@ -114,16 +116,19 @@ class EmulatedBoard implements Board {
   }
 
   async plug(plugged: boolean): Promise<void> {
-    if (plugged) await this.#port.plugIn();
-    else await this.#port.link.ask({ plug: false });
+    if (!plugged) {
+      await this.#port.link.ask({ plug: false });
+    } else if (!this.connected) {
+      this.#port = this.#attach(await this.#port.plugIn());
+      this.#port.appear();
+    }
   }
 
   async state(): Promise<string> {
     return (await this.#port.link.ask({ state: true })).state ?? "";
   }
 
-  #attach(setup: Setup): Port {
-    const port = new Port(new Link(setup), setup, this.serial);
+  #attach(port: Port): Port {
     this.serial.attach(port);
     return port;
   }

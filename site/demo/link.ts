@@ -15,6 +15,7 @@ export interface Setup {
   /** The boot button is held from the start. */
   held: boolean;
   secure_download: boolean;
+  secure_boot: boolean;
   encrypted: boolean;
 }
 
@@ -78,6 +79,7 @@ export class Link {
       paced: flag(setup.paced),
       held: flag(setup.held),
       secure_download: flag(setup.secure_download),
+      secure_boot: flag(setup.secure_boot),
       encrypted: flag(setup.encrypted),
     }).toString();
     this.#socket = new WebSocket(url);

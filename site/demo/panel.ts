@@ -16,6 +16,7 @@ const TROUBLES: readonly (readonly [string, Faults, Partial<Setup>?])[] = [
   ["the flash cannot be erased", { erase_fails_at: 0x10000 }],
   ["the cable is pulled half-way", { unplugged_after: 60000 }],
   ["secure download mode is burned", {}, { secure_download: true }],
+  ["secure boot is burned", {}, { secure_boot: true }],
   ["flash encryption is burned", {}, { encrypted: true }],
 ];
 
@@ -86,10 +87,12 @@ export function showPanel(board: Board, serial: EventTarget): void {
     status.textContent = text;
   };
   const act = (job: () => Promise<void>, done: string): void => {
-    job().then(
-      () => say(done),
-      (error: unknown) => say(error instanceof Error ? error.message : String(error)),
-    );
+    void job()
+      .then(
+        () => say(done),
+        (error: unknown) => say(error instanceof Error ? error.message : String(error)),
+      )
+      .finally(tellCable);
   };
 
   const sizes = ["2MB", "4MB", "8MB", "16MB"].map((size) => [size, size.replace("MB", " MB")] as const);
@@ -117,6 +120,7 @@ export function showPanel(board: Board, serial: EventTarget): void {
   const replace = async (): Promise<void> => {
     await board.use({
       secure_download: false,
+      secure_boot: false,
       encrypted: false,
       ...burned(),
       chip: chip.value,

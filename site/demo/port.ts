@@ -1,5 +1,6 @@
-// Web Serial over an emulated board, with the behaviour and the words of
-// Chromium.
+// Web Serial over an emulated board. What the installer relies on behaves as in
+// Chromium and fails with its words: each plugging-in makes another port, and
+// the one before stays dead.
 
 import type { Link, Setup } from "./link";
 
@@ -40,7 +41,8 @@ export class Port extends EventTarget implements Handlers {
   onconnect: Listener = null;
   ondisconnect: Listener = null;
   connected = true;
-  forgotten = false;
+  /** The page may use it. */
+  granted = false;
   #state: "closed" | "opening" | "open" | "closing" = "closed";
   #readable: ReadableStream<Uint8Array> | null = null;
   #writable: WritableStream<BufferSource> | null = null;
@@ -136,7 +138,7 @@ export class Port extends EventTarget implements Handlers {
       this.#fail();
       await this.link.ask({ close: true }).catch(() => {});
     }
-    this.forgotten = true;
+    this.granted = false;
   }
 
   async setSignals(signals: SerialOutputSignals): Promise<void> {
@@ -153,12 +155,18 @@ export class Port extends EventTarget implements Handlers {
     return { dataCarrierDetect: false, clearToSend: false, ringIndicator: false, dataSetReady: false };
   }
 
-  /** Plugs the cable in again. */
-  async plugIn(): Promise<void> {
-    if (this.connected) return;
+  /** Plugs the cable in again, which makes another port of it. */
+  async plugIn(): Promise<Port> {
+    if (this.connected) return this;
     await this.link.ask({ plug: true });
-    this.connected = true;
-    tell(this, this.serial, "connect");
+    const next = new Port(this.link, this.setup, this.serial);
+    next.granted = this.granted;
+    return next;
+  }
+
+  /** Tells a page that may use it that it is there. */
+  appear(): void {
+    if (this.granted) tell(this, this.serial, "connect");
   }
 
   async #setLines(dtr: boolean, rts: boolean): Promise<void> {
@@ -177,7 +185,7 @@ export class Port extends EventTarget implements Handlers {
     if (!this.connected) return;
     this.connected = false;
     this.#fail();
-    tell(this, this.serial, "disconnect");
+    if (this.granted) tell(this, this.serial, "disconnect");
   }
 
   /** Ends both streams as the loss of the device does. */
@@ -204,15 +212,14 @@ export class Serial extends EventTarget implements Handlers {
   /** Whether a person chooses the port, rather than to close the list. */
   choose = true;
   #port: Port | null = null;
-  readonly #granted = new Set<Port>();
 
-  /** Puts another board on the cable. */
+  /** Takes what is on the cable now. */
   attach(port: Port): void {
     this.#port = port;
   }
 
   async getPorts(): Promise<Port[]> {
-    return [...this.#granted].filter((port) => port.connected && !port.forgotten);
+    return this.#port?.granted && this.#port.connected ? [this.#port] : [];
   }
 
   async requestPort(options: SerialPortRequestOptions = {}): Promise<Port> {
@@ -231,8 +238,7 @@ export class Serial extends EventTarget implements Handlers {
     if (!port?.connected || !this.choose || (filters.length > 0 && !isListed)) {
       throw new DOMException("No port selected by the user.", "NotFoundError");
     }
-    port.forgotten = false;
-    this.#granted.add(port);
+    port.granted = true;
     return port;
   }
 }

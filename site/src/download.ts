@@ -55,11 +55,11 @@ async function fetchPart(
   base: URL,
   part: PartRef,
   onBytes: (count: number) => void,
-  signal: AbortSignal | undefined,
+  options: RequestInit,
 ): Promise<Part> {
   let response: Response;
   try {
-    response = await fetch(new URL(part.path, base), { signal: signal ?? null });
+    response = await fetch(new URL(part.path, base), options);
   } catch (error) {
     throw asFailure(error, "offline", { file: part.path });
   }
@@ -84,14 +84,15 @@ async function fetchPart(
 
 /**
  * Downloads all parts of a target and checks each, in the order of the index.
- * `onProgress` hears bytes over all parts. Throws `Failure`: offline,
- * download-missing, download-tampered or cancelled.
+ * `onProgress` hears bytes over all parts. `again` passes by what the browser
+ * has stored, which an earlier attempt may have found wrong. Throws `Failure`:
+ * offline, download-missing, download-tampered or cancelled.
  */
 export async function downloadParts(
   base: URL,
   target: Target,
   onProgress: (done: number, total: number) => void,
-  signal?: AbortSignal,
+  { signal, again = false }: { signal?: AbortSignal; again?: boolean } = {},
 ): Promise<Part[]> {
   const total = target.parts.reduce((sum, part) => sum + part.size, 0);
   let done = 0;
@@ -101,13 +102,19 @@ export async function downloadParts(
     onProgress(done, total);
   };
   // One that fails ends the others, which nobody waits for any more.
-  const others = new AbortController();
-  const either = signal === undefined ? others.signal : AbortSignal.any([signal, others.signal]);
+  const all = new AbortController();
+  // By hand: Web Serial is older than AbortSignal.any.
+  const stop = (): void => all.abort();
+  signal?.addEventListener("abort", stop);
+  if (signal?.aborted === true) stop();
+  const options = { signal: all.signal, cache: again ? "reload" : "default" } as const;
   try {
-    return await Promise.all(target.parts.map((part) => fetchPart(base, part, onBytes, either)));
+    return await Promise.all(target.parts.map((part) => fetchPart(base, part, onBytes, options)));
   } catch (error) {
-    others.abort();
+    stop();
     if (signal?.aborted === true) throw new Failure("cancelled", describe(error));
     throw error;
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }

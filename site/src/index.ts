@@ -1,20 +1,17 @@
 // releases.json, the index of a site: what channels serve and which files
-// make up each release. Fields that are not known here are ignored, so that
-// an older page reads a newer index; another format is refused. The schema is
-// site/schema/releases-1.json; what it requires is checked here by hand, as
-// the offsets and sums in it decide what is written to somebody's board.
+// make up each release. Only what the page uses is read, so that an older page
+// reads a newer index; another format is refused. The schema is
+// site/schema/releases-1.json; what it requires of what is read is checked here
+// by hand, as offsets and SHA-256s in it decide what gets onto somebody's board.
 
 import { asFailure, describe, Failure } from "./failure";
 
-export interface FileRef {
+export type Role = "bootloader" | "partition-table" | "otadata" | "app";
+
+export interface PartRef {
   readonly path: string;
   readonly size: number;
   readonly sha256: string;
-}
-
-export type Role = "bootloader" | "partition-table" | "otadata" | "app";
-
-export interface PartRef extends FileRef {
   readonly role: Role;
   /** In bytes from the start of flash. */
   readonly offset: number;
@@ -30,11 +27,8 @@ export interface Target {
   readonly flashSize: number;
   /** PSRAM that the board must have in bytes, or null where it is not said. */
   readonly psram: number | null;
-  readonly secureVersion: number;
-  readonly app: FileRef;
   /** What a first flash writes; empty where the partition table is not known. */
   readonly parts: readonly PartRef[];
-  readonly factory: FileRef | null;
 }
 
 export interface Release {
@@ -44,7 +38,6 @@ export interface Release {
   readonly yanked: string | null;
   readonly released: string;
   readonly notes: string | null;
-  readonly commit: string | null;
   /** The oldest version whose settings this release understands, or null. */
   readonly minFrom: string | null;
   readonly targets: readonly Target[];
@@ -58,13 +51,11 @@ export interface Served {
 export interface Channel {
   readonly name: string;
   readonly description: string | null;
-  readonly manifest: string;
   readonly targets: readonly Served[];
 }
 
 export interface Index {
   readonly project: string;
-  readonly title: string;
   /** Whether firmware of the project answers Improv on its serial line. */
   readonly improv: boolean;
   readonly channels: readonly Channel[];
@@ -144,20 +135,16 @@ class Field {
   }
 }
 
-function fileRef(field: Field): FileRef {
-  return {
-    path: field.get("path").text(PATH),
-    size: field.get("size").integer(),
-    sha256: field.get("sha256").text(SHA256),
-  };
-}
-
 function partRef(field: Field): PartRef {
   const offset = field.get("offset").integer();
   if (offset % 4096 !== 0) field.get("offset").reject("is not at the start of a sector");
-  const part = { ...fileRef(field), role: field.get("role").oneOf(ROLES), offset };
-  if (part.size === 0) field.get("size").reject("is 0");
-  return part;
+  return {
+    path: field.get("path").text(PATH),
+    size: field.get("size").integer(1),
+    sha256: field.get("sha256").text(SHA256),
+    role: field.get("role").oneOf(ROLES),
+    offset,
+  };
 }
 
 function target(field: Field): Target {
@@ -175,10 +162,7 @@ function target(field: Field): Target {
     chipFamily: field.get("chip_family").text(),
     flashSize,
     psram: field.get("psram").maybe((psram) => psram.integer()),
-    secureVersion: field.get("secure_version").integer(),
-    app: fileRef(field.get("app")),
     parts,
-    factory: field.get("factory").maybe(fileRef),
   };
 }
 
@@ -189,7 +173,6 @@ function releaseOf(field: Field): Release {
     yanked: field.get("yanked").maybe((yanked) => yanked.text()),
     released: field.get("released").text(),
     notes: field.get("notes").maybe((notes) => notes.text()),
-    commit: field.get("commit").maybe((commit) => commit.text()),
     minFrom: field.get("min_from").maybe((version) => version.text()),
     targets: field.get("targets").list(target),
   };
@@ -199,7 +182,6 @@ function channelOf(field: Field): Channel {
   return {
     name: field.get("name").text(),
     description: field.get("description").maybe((description) => description.text()),
-    manifest: field.get("manifest").text(PATH),
     targets: field.get("targets").list((served) => ({
       target: served.get("target").text(),
       version: served.get("version").text(),
@@ -214,7 +196,6 @@ export function parseIndex(json: unknown): Index {
   if (fmt !== 1) root.get("fmt").reject(`is ${fmt}, and this page reads format 1`);
   return {
     project: root.get("project").text(),
-    title: root.get("title").text(),
     improv: root.get("improv").maybe((improv) => improv.flag()) ?? true,
     channels: root.get("channels").list(channelOf),
     releases: root.get("releases").list(releaseOf),

@@ -8,13 +8,13 @@ import { compareVersions } from "./version";
 export interface Chip {
   /** Such as ESP32-C3. */
   readonly family: string;
-  readonly description: string;
+  /** 100 times its major number plus its minor, as images name it; null where it cannot be read. */
+  readonly revision: number | null;
   readonly mac: string;
-  /** In bytes; 0 if the flash chip does not answer. */
+  /** In bytes. */
   readonly flashSize: number;
   /** In bytes, 0 for none. */
   readonly psram: number | "unknown";
-  readonly features: readonly string[];
 }
 
 /** What is on the flash of a board. */
@@ -33,9 +33,13 @@ export interface Verdict {
   readonly target: Target;
   readonly fits: boolean;
   readonly reason: null | "chip" | "flash-size" | "psram" | "no-parts";
-  /** The target fits only if the board has PSRAM, which could not be read. */
-  readonly psramUnknown: boolean;
-  readonly preferred: boolean;
+}
+
+/** A target of a release that fits a chip, and the partition table that it brings. */
+export interface Offer {
+  readonly release: Release;
+  readonly target: Target;
+  readonly table: readonly Partition[];
 }
 
 function judge(target: Target, chip: Chip): Verdict["reason"] {
@@ -46,27 +50,40 @@ function judge(target: Target, chip: Chip): Verdict["reason"] {
   return null;
 }
 
-/**
- * Says of each target of a release whether a chip can run it, and which one
- * is the best guess: what uses most of the flash, then most of the PSRAM. A
- * target that needs PSRAM which could not be read comes after those that are
- * known to run.
- */
+/** Says of each target of a release whether a chip can run it. */
 export function matchTargets(release: Release, chip: Chip): Verdict[] {
-  const verdicts = release.targets.map((target) => {
+  return release.targets.map((target) => {
     const reason = judge(target, chip);
-    const psramUnknown = reason === null && (target.psram ?? 0) > 0 && chip.psram === "unknown";
-    return { target, fits: reason === null, reason, psramUnknown };
+    return { target, fits: reason === null, reason };
   });
-  const best = verdicts
-    .filter((verdict) => verdict.fits)
-    .sort(
-      (a, b) =>
-        Number(a.psramUnknown) - Number(b.psramUnknown) ||
-        b.target.flashSize - a.target.flashSize ||
-        (b.target.psram ?? 0) - (a.target.psram ?? 0),
-    )[0];
-  return verdicts.map((verdict) => ({ ...verdict, preferred: verdict === best }));
+}
+
+/** Whether a target needs PSRAM of a chip that does not tell whether it has any. */
+function needsUnknownPsram(target: Target, chip: Chip): boolean {
+  return chip.psram === "unknown" && (target.psram ?? 0) > 0;
+}
+
+/** Whether the partition tables are the same. */
+function isSameTable(table: readonly Partition[], newTable: readonly Partition[]): boolean {
+  const { old, added } = compare(table, newTable);
+  return added.length === 0 && old.every((entry) => entry.change === "unchanged");
+}
+
+/**
+ * Guesses which of several offers is for the board: over firmware of this
+ * project one that divides the flash as it is divided; of those what uses most
+ * of the flash, then most of the PSRAM. What needs PSRAM which could not be
+ * read comes after what is known to run. Null if nothing of this tells the
+ * first from the next: then they are for boards that only a person tells apart.
+ */
+export function guess(found: Found, chip: Chip, offers: readonly Offer[]): Offer | null {
+  const order = ({ target: a }: Offer, { target: b }: Offer): number =>
+    Number(needsUnknownPsram(a, chip)) - Number(needsUnknownPsram(b, chip)) ||
+    b.flashSize - a.flashSize ||
+    (b.psram ?? 0) - (a.psram ?? 0);
+  const alike = found.kind === "own" ? offers.filter(({ table }) => isSameTable(found.table, table)) : [];
+  const [best, next] = (alike.length > 0 ? alike : [...offers]).sort(order);
+  return best && (!next || order(best, next) !== 0) ? best : null;
 }
 
 export interface Loss {
@@ -112,8 +129,8 @@ function surveyData(
   table: readonly Partition[],
   target: Target,
   newTable: readonly Partition[],
-): Pick<Advice, "lost" | "keep" | "blank" | "mayKeep"> & { changed: boolean } {
-  const { old, added } = compare(table, newTable);
+): Pick<Advice, "lost" | "keep" | "blank" | "mayKeep"> {
+  const { old } = compare(table, newTable);
   const lost: Loss[] = [];
   const keep: Partition[] = [];
   for (const { partition, change } of old) {
@@ -134,7 +151,6 @@ function surveyData(
     // Settings are written over only by those who chose to erase. And with
     // nothing left to keep, "keep" would promise what it cannot hold.
     mayKeep: !settingsOverwritten && (keep.length > 0 || lost.length === 0),
-    changed: added.length > 0 || old.some((entry) => entry.change !== "unchanged"),
   };
 }
 
@@ -151,17 +167,10 @@ function versionWarnings(installed: string, release: Release): Warning[] {
 }
 
 /**
- * Advises on installing a target on a board: whether to erase first, what is
- * lost if not, and what to be warned of. `chip` is only needed for the
- * warning about PSRAM.
+ * Advises on installing an offer on a board: whether to erase first, what is
+ * lost if not, and what to be warned of.
  */
-export function advise(
-  found: Found,
-  release: Release,
-  target: Target,
-  newTable: readonly Partition[],
-  chip?: Chip,
-): Advice {
+export function advise(found: Found, { release, target, table: newTable }: Offer, chip: Chip): Advice {
   const warnings: Warning[] = [];
   const table = found.kind === "own" || found.kind === "foreign" ? found.table : null;
   const survey = table === null ? null : surveyData(table, target, newTable);
@@ -170,13 +179,13 @@ export function advise(
   const mayKeep = survey === null ? found.kind === "blank" : survey.mayKeep;
 
   if (found.kind === "own") {
-    if (survey?.changed === true) warnings.push("table-changed");
+    if (!isSameTable(found.table, newTable)) warnings.push("table-changed");
     warnings.push(...versionWarnings(found.version, release));
   }
   if (release.prerelease) warnings.push("prerelease");
   if (release.yanked !== null) warnings.push("yanked");
   if (found.kind === "foreign" && found.name !== null) warnings.push("app-running-other-project");
-  if (chip !== undefined && chip.psram === "unknown" && (target.psram ?? 0) > 0) warnings.push("psram-unknown");
+  if (needsUnknownPsram(target, chip)) warnings.push("psram-unknown");
 
   return {
     erase: found.kind !== "own" || !mayKeep,

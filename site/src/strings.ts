@@ -4,12 +4,9 @@
 // missing, or that takes other values, does not compile. Sentences with values
 // are functions, so that each language has its own order and its own plurals.
 
-import type { FailureCode } from "./failure";
+import type { Facts, FailureCode } from "./failure";
 
 export type Language = "en" | "de";
-
-/** What a failure knows of its circumstances; any of it may be missing. */
-export type Facts = Readonly<Record<string, string | undefined>>;
 
 /** A failure as a person reads it: what it is, why, and what to do now, in the order to try. */
 export interface Trouble {
@@ -58,7 +55,7 @@ const en = {
   byCommand: "Install with a command",
   commandHint: (esptool: string, espflash: string) =>
     `Download these files into one folder and run one of the two commands there. Install the tools with ${esptool} or ` +
-    `${espflash}. Settings on the board stay.`,
+    `${espflash}. Settings on the board stay, unless this version divides the flash differently.`,
   files: "Files",
   onComputer: "Open this page on a computer",
   onComputerWhy: "Boards are installed over USB, and this browser cannot reach the USB port of a phone or tablet.",
@@ -158,7 +155,8 @@ const en = {
 
   // After
   doneTitle: "Done",
-  doneLead: (version: string) => `${version} is on your board, read back and checked. The board has restarted.`,
+  doneLead: (version: string) => `${version} is on your board, read back and checked.`,
+  doneSilent: "Nothing was heard from the board since. If it does not run, press its button RESET (or EN) once.",
   another: "Install another board",
   openDevice: "Open the device’s page",
   wifi: "Wi-Fi",
@@ -296,11 +294,45 @@ const en = {
         }[f["reason"] ?? "chip"] ?? "",
       steps: ["Choose another version or channel.", "Or connect another board. Nothing was written to this one."],
     }),
+    "old-chip": (f: Facts) => ({
+      title: "This firmware is for another revision of the chip",
+      why:
+        `The chip on this board has revision ${f["found"] ?? "?"}. This version runs on revision ` +
+        (f["most"] === undefined ? `${f["least"] ?? "?"} and newer` : `${f["most"]} and older`) +
+        ", and would not start here. Nothing was written.",
+      steps: [
+        "Choose another version: it may have been built for this revision too.",
+        "Or use a board with another revision of the chip.",
+      ],
+    }),
+    "no-flash": () => ({
+      title: "The flash of this board does not answer",
+      why:
+        "The chip is fine, but the memory for its firmware did not say what it is. After an erase that was broken " +
+        "off it can be busy for some minutes. Nothing was written.",
+      steps: [
+        "Wait a minute, and try again.",
+        "Unplug the board, plug it in again, and try again.",
+        "Disconnect whatever else is wired to the board: some pins lead to the flash.",
+        "If it fails every time, the flash of this board is broken.",
+      ],
+    }),
     "secure-download": () => ({
       title: "This chip is locked",
       why:
         "It is in secure download mode, which its maker turned on for good. It does not tell what it is, so nothing " +
         "was written.",
+      steps: [
+        "Ask whoever set the chip up how it gets new firmware.",
+        "If it runs this firmware already, it can still update itself over the network.",
+        "Or use another board.",
+      ],
+    }),
+    "secure-boot": () => ({
+      title: "This chip starts only signed firmware",
+      why:
+        "Secure boot was turned on for good. What is published here is not signed with the key of this chip and " +
+        "would not start, so nothing was written.",
       steps: [
         "Ask whoever set the chip up how it gets new firmware.",
         "If it runs this firmware already, it can still update itself over the network.",
@@ -333,7 +365,7 @@ const en = {
         `${f["file"] ?? "One of the files"} is not the one that was released: its SHA-256 differs. It was not ` +
         `written.`,
       steps: [
-        "Reload this page and try again.",
+        "Try again: every file is fetched anew.",
         "Try another network: some change what they carry.",
         "If it stays like this, do not install, and tell the people of this project.",
       ],
@@ -433,7 +465,8 @@ const de: Words = {
   byCommand: "Mit einem Befehl installieren",
   commandHint: (esptool, espflash) =>
     `Lade diese Dateien in einen Ordner und führe dort einen der beiden Befehle aus. Die Werkzeuge installierst du mit ` +
-    `${esptool} oder ${espflash}. Einstellungen auf dem Board bleiben.`,
+    `${esptool} oder ${espflash}. Einstellungen auf dem Board bleiben, wenn diese Version den Flash nicht anders ` +
+    `aufteilt.`,
   files: "Dateien",
   onComputer: "Öffne diese Seite an einem Computer",
   onComputerWhy:
@@ -533,7 +566,9 @@ const de: Words = {
   stopping: "Wird abgebrochen …",
 
   doneTitle: "Fertig",
-  doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft. Das Board wurde neu gestartet.`,
+  doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft.`,
+  doneSilent:
+    "Seitdem war nichts vom Board zu hören. Falls es nicht läuft, drücke einmal seine Taste RESET (oder EN).",
   another: "Noch ein Board installieren",
   openDevice: "Seite des Geräts öffnen",
   wifi: "WLAN",
@@ -674,11 +709,45 @@ const de: Words = {
         "Oder verbinde ein anderes Board. Dieses blieb unverändert.",
       ],
     }),
+    "old-chip": (f) => ({
+      title: "Diese Firmware ist für eine andere Revision des Chips",
+      why:
+        `Der Chip auf diesem Board hat die Revision ${f["found"] ?? "?"}. Diese Version läuft nur auf ` +
+        (f["most"] === undefined ? `Revision ${f["least"] ?? "?"} und neuer` : `Revision ${f["most"]} und älter`) +
+        " und würde hier nicht starten. Es wurde nichts geschrieben.",
+      steps: [
+        "Wähle eine andere Version: sie kann auch für diese Revision gebaut sein.",
+        "Oder nimm ein Board mit einer anderen Revision des Chips.",
+      ],
+    }),
+    "no-flash": () => ({
+      title: "Der Flash dieses Boards antwortet nicht",
+      why:
+        "Der Chip ist in Ordnung, aber der Speicher für seine Firmware verriet nicht, was er ist. Nach einem " +
+        "abgebrochenen Löschen kann er einige Minuten beschäftigt sein. Es wurde nichts geschrieben.",
+      steps: [
+        "Warte eine Minute und versuche es noch einmal.",
+        "Stecke das Board ab und wieder an und versuche es noch einmal.",
+        "Löse alles, was sonst noch mit dem Board verbunden ist: manche Pins führen zum Flash.",
+        "Misslingt es jedes Mal, ist der Flash dieses Boards defekt.",
+      ],
+    }),
     "secure-download": () => ({
       title: "Dieser Chip ist verschlossen",
       why:
         "Er ist im sicheren Download-Modus, für immer so eingestellt. Er verrät nicht, was er ist, darum wurde " +
         "nichts geschrieben.",
+      steps: [
+        "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
+        "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
+        "Oder nimm ein anderes Board.",
+      ],
+    }),
+    "secure-boot": () => ({
+      title: "Dieser Chip startet nur signierte Firmware",
+      why:
+        "Secure Boot ist für immer eingeschaltet. Die Firmware von hier ist nicht mit dem Schlüssel dieses Chips " +
+        "signiert und würde nicht starten, darum wurde nichts geschrieben.",
       steps: [
         "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
@@ -711,7 +780,7 @@ const de: Words = {
         `${f["file"] ?? "Eine der Dateien"} ist nicht die veröffentlichte: ihr SHA-256 ist anders. Sie wurde nicht ` +
         `geschrieben.`,
       steps: [
-        "Lade diese Seite neu und versuche es noch einmal.",
+        "Versuche es noch einmal: alle Dateien werden neu geholt.",
         "Versuche es in einem anderen Netz: manche verändern, was sie übertragen.",
         "Wenn es so bleibt, installiere nicht, und sage es den Leuten des Projekts.",
       ],
@@ -775,6 +844,11 @@ const LANGUAGES: Record<Language, Words> = { en, de };
 
 /** The languages that there are, as they call themselves. */
 export const LANGUAGE_NAMES: Record<Language, string> = { en: "English", de: "Deutsch" };
+
+/** What a part is called; a name that nothing here knows, such as a partition's label, is left as it is. */
+export function partName({ parts }: Words, part: string): string {
+  return (Object.hasOwn(parts, part) ? parts[part] : null) ?? part;
+}
 
 /** The words of a language. */
 export function words(language: Language): Words {

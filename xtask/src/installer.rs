@@ -12,23 +12,25 @@
 //! ```
 //!
 //! Invariants: a folder that is named by a hash is complete, because it gets
-//! that name last. One run builds at a time; the next one finds what it made.
-//! What a killed run left is removed by the next that builds.
+//! that name last, when its files are on the disk; one whose files are not what
+//! was built is built anew. One run builds at a time; the next one finds what it
+//! made. What a killed run left is removed by the next that builds.
 
 use crate::{
     disk::{Disk, temporary_beside},
-    tools,
+    store, tools,
     ui::{Hinted, Ui},
 };
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256 as Hasher};
 use std::{
     collections::BTreeMap,
     env, fs, io,
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
+use towline_descriptor::Sha256;
 
 /// Every file that the installer is built from, by its path in `site/`.
 const SOURCES: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/installer_sources.rs"));
@@ -84,14 +86,14 @@ struct Listing {
     style: String,
     licenses: String,
     demo: String,
-    published: Vec<String>,
+    files: BTreeMap<String, Sha256>,
 }
 
 impl Bundle {
     /// Reads the bundle in a folder.
     ///
     /// # Errors
-    /// Naming the file, if the bundle is not complete.
+    /// Naming the file, if the bundle is not complete, or not what was built.
     pub fn read(folder: &Path) -> io::Result<Self> {
         let read = |name: &str| {
             let path = folder.join(name);
@@ -99,23 +101,28 @@ impl Bundle {
                 .map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
         };
         let listing: Listing = serde_json::from_slice(&read(LISTING)?)?;
-        let published = listing.published.into_iter().map(|name| {
+        let mut published = BTreeMap::new();
+        for (name, sha256) in listing.files {
             let bytes = read(&name)?;
-            Ok((name, bytes))
-        });
-        let bundle = Self {
-            published: published.collect::<io::Result<_>>()?,
-            demo: File { bytes: read(&listing.demo)?, name: listing.demo },
+            if store::sha256(&bytes) != sha256 {
+                return Err(io::Error::other(format!("{name} is not the file of {LISTING}")));
+            }
+            published.insert(name, bytes);
+        }
+        let unlisted = |name: &str| io::Error::other(format!("{name} is not in {LISTING}"));
+        let demo = published.remove(&listing.demo).ok_or_else(|| unlisted(&listing.demo))?;
+        for name in [&listing.script, &listing.style, &listing.licenses] {
+            if !published.contains_key(name) {
+                return Err(unlisted(name));
+            }
+        }
+        Ok(Self {
+            published,
+            demo: File { name: listing.demo, bytes: demo },
             script: listing.script,
             style: listing.style,
             licenses: listing.licenses,
-        };
-        for name in [&bundle.script, &bundle.style, &bundle.licenses] {
-            if !bundle.published.contains_key(name) {
-                return Err(io::Error::other(format!("{LISTING}: {name} is not published")));
-            }
-        }
-        Ok(bundle)
+        })
     }
 }
 
@@ -168,8 +175,10 @@ impl Installer {
         }
         self.clean(&hash).with_context(named)?;
         let workshop = temporary_beside(&place);
-        let built = build(&workshop, ui)
-            .and_then(|()| fs::rename(workshop.join("out"), &place).with_context(named));
+        let built = build(&workshop, ui).and_then(|()| {
+            let out = workshop.join("out");
+            sync(&out).and_then(|()| fs::rename(out, &place)).with_context(named)
+        });
         // The next build removes what is left of it.
         let _ = fs::remove_dir_all(&workshop);
         built?;
@@ -202,9 +211,18 @@ impl Installer {
     }
 }
 
+/// Waits until the files of a folder are on the disk, so that a power cut leaves
+/// none of them empty under the folder's final name.
+fn sync(folder: &Path) -> io::Result<()> {
+    for entry in folder.read_dir()? {
+        fs::OpenOptions::new().write(true).open(entry?.path())?.sync_all()?;
+    }
+    Ok(())
+}
+
 /// Names a state of the sources.
 fn hash(sources: &[(&str, &[u8])]) -> String {
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::new();
     for (name, bytes) in sources {
         for field in [name.as_bytes(), bytes] {
             hash.update((field.len() as u64).to_le_bytes());

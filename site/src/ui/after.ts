@@ -1,36 +1,43 @@
 // After the installation, or instead of one: the line to the board's firmware,
 // with the console and Wi-Fi on it.
 
+import { Failure } from "../failure";
 import { Line } from "../line";
 import { Console } from "./console";
-import { Wifi } from "./wifi";
+import { h } from "./dom";
+import { presentPort } from "./port";
 import type { Setting } from "./setting";
+import { Wifi } from "./wifi";
 
-/** A board with USB of its own vanishes when it restarts, and is back a moment later. */
+/** A board with USB of its own may vanish when it restarts; it is back a moment later, as another port. */
 const TRIES = 10;
 const BETWEEN = 500;
+/** Time in which a board that started says something, in milliseconds. */
+const PATIENCE = 5000;
 
 export class After {
   readonly nodes: Node[];
   private readonly console: Console;
   private readonly wifi: Wifi | null;
+  private readonly hint = h("p", { class: "after-hint", role: "status" });
+  private heard = false;
   private line: Line | null = null;
   private ended = false;
 
   constructor(
-    setting: Setting,
-    private readonly port: SerialPort,
+    private readonly setting: Setting,
+    private port: SerialPort,
     /** The console is what was asked for: it comes first, and a port that does not open is a failure. */
     private readonly consoleAlone: boolean,
   ) {
     this.console = new Console(
       setting,
       () => void this.restart(),
-      () => void this.open(1).catch(() => this.console.lost()),
+      () => void this.reconnect().catch(() => this.console.lost()),
     );
-    this.wifi = setting.index.improv ? new Wifi(setting, () => this.line?.improv() ?? null) : null;
+    this.wifi = setting.index.improv ? new Wifi(setting, () => this.line?.improv() ?? null, () => this.hear()) : null;
     const wifi = this.wifi ? [this.wifi.element] : [];
-    this.nodes = consoleAlone ? [this.console.element, ...wifi] : [...wifi, this.console.element];
+    this.nodes = consoleAlone ? [this.console.element, ...wifi] : [this.hint, ...wifi, this.console.element];
   }
 
   /** Opens the port; throws `Failure` when that was what the person wanted. */
@@ -38,6 +45,15 @@ export class After {
     if (this.consoleAlone) return await this.open(1);
     // The firmware is on the board, whatever becomes of the line.
     await this.open(TRIES).catch(() => this.console.lost());
+    // Whether it runs is not known: on some boards only the button restarts it.
+    setTimeout(() => {
+      if (!this.heard) this.hint.textContent = this.setting.words.doneSilent;
+    }, PATIENCE);
+  }
+
+  private hear(): void {
+    this.heard = true;
+    this.hint.textContent = "";
   }
 
   /** Closes the port. */
@@ -54,9 +70,18 @@ export class After {
     if (this.line) void this.wifi?.look();
   }
 
+  /** Opens the port of the board, which may be another one by now: firmware with USB of its own brings it. */
+  private async reconnect(): Promise<void> {
+    this.port = (await presentPort(this.port)) ?? (await navigator.serial.requestPort());
+    await this.open(1);
+  }
+
   private async open(tries: number): Promise<void> {
     const listener = {
-      text: (text: string) => this.console.write(text),
+      text: (text: string) => {
+        this.hear();
+        this.console.write(text);
+      },
       lost: () => {
         this.line = null;
         if (!this.ended) void this.open(TRIES).catch(() => this.console.lost());
@@ -64,7 +89,10 @@ export class After {
     };
     for (let left = tries; ; left -= 1) {
       try {
-        this.line = await Line.open(this.port, listener);
+        const present = await presentPort(this.port);
+        if (!present) throw new Failure("unplugged");
+        this.port = present;
+        this.line = await Line.open(present, listener);
         break;
       } catch (error) {
         if (this.ended) return;

@@ -48,15 +48,21 @@ export function button(
   return h("button", { type: "button", class: `act ${kind}`, click: press }, label);
 }
 
-/** Makes a button that copies a text and says so, on itself and to a screen reader. */
-export function copyButton(label: string, done: string, text: () => string): HTMLButtonElement {
+/**
+ * Makes a button that copies a text and says so, on itself and to a screen
+ * reader. Null on a page that is not secure: it has no clipboard.
+ */
+export function copyButton(label: string, done: string, text: () => string): HTMLButtonElement | null {
+  if (!("clipboard" in navigator)) return null;
   const element = button(
     label,
     () => {
-      void navigator.clipboard.writeText(text()).then(() => {
+      const copied = (): void => {
         element.textContent = done;
         setTimeout(() => (element.textContent = label), 2000);
-      });
+      };
+      // Where it is not allowed, the text can still be selected.
+      void navigator.clipboard.writeText(text()).then(copied, () => undefined);
     },
     "quiet",
   );

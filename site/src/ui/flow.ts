@@ -4,21 +4,25 @@
 //                └──────────┴─ failure: retry ─────┘
 //
 // Invariants
-// - Whatever ends the flow, the board is reset and its port is closed.
-// - A retry starts with the port and the decision that there are; only where
-//   another board answers is the person asked again.
+// - Whatever ends the flow, its port is closed, and a chip that was in its
+//   loader is reset into its firmware, as far as the line can do that.
+// - A retry starts with the board and the decision that there are; only where
+//   another board answers, or none, is the person asked again.
 
 import type { Board } from "../board";
 import { downloadParts, type Part } from "../download";
 import { asFailure, describe, Failure, type FailureCode } from "../failure";
+import type { Target } from "../index";
 import { parseTable } from "../partition";
-import { matchTargets, type Chip, type Verdict } from "../plan";
+import { guess, matchTargets, type Chip, type Offer, type Verdict } from "../plan";
 import { After } from "./after";
+import { stayAwake } from "./awake";
 import { families, releases, takes, type Choice } from "./choice";
 import { button, h } from "./dom";
 import { towScene } from "./drawings";
-import { foundBody, type Decision, type Offer } from "./found";
+import { foundBody, type Decision } from "./found";
 import { Frame, type Screen } from "./frame";
+import { presentPort } from "./port";
 import type { Setting } from "./setting";
 import { troubleScreen } from "./trouble";
 import { Work } from "./work";
@@ -54,6 +58,8 @@ class Flow {
   /** The chip that the decision was made for. */
   private chip: Chip | null = null;
   private downloaded: { offer: Offer; parts: Part[] } | null = null;
+  /** Files are not taken from what the browser stored, once a download has failed. */
+  private fetchAgain = false;
   private stop: AbortController | null = null;
   /** Whether the board's flash was changed since the decision, and whether erasing it is over. */
   private touched = { written: false, erased: false };
@@ -106,6 +112,14 @@ class Flow {
     await this.connect();
   }
 
+  /** Connects to the same board, whatever its port has become, or has a port chosen. */
+  private async again(): Promise<void> {
+    const present = this.port && (await presentPort(this.port).catch(() => null));
+    if (!present) return await this.pickPort();
+    this.port = present;
+    await this.connect();
+  }
+
   // Connecting
 
   private async connect(): Promise<void> {
@@ -119,7 +133,7 @@ class Flow {
       const { Board } = await engine();
       const board = await Board.connect(port, {
         project: this.setting.index.project,
-        tableOffset: this.tableOffset(this.choice),
+        tableOffsets: (family) => this.tableOffsets(family),
         log: (line) => this.log.push(line),
         stage: stages,
         baudLimit: this.baudLimit,
@@ -146,42 +160,33 @@ class Flow {
     };
   }
 
-  /** Where the partition table lies in what may be installed. */
-  private tableOffset(choice: Choice): number {
-    const tables = releases(this.setting.index, choice)
-      .flatMap((entry) => entry.targets)
+  /** Where partition tables lie in all that was ever released for a chip family, and in most other firmware. */
+  private tableOffsets(family: string): number[] {
+    const tables = this.setting.index.releases
+      .flatMap((entry) => entry.targets.filter((target) => target.chipFamily === family))
       .flatMap((target) => target.parts)
       .filter((part) => part.role === "partition-table");
-    return tables[0]?.offset ?? TABLE_OFFSET;
+    return [...new Set([...tables.map((part) => part.offset), TABLE_OFFSET])];
   }
 
   // What was found
 
   private async showFound(board: Board, choice: Choice): Promise<void> {
-    const { words } = this.setting;
+    const { words, numbers } = this.setting;
     const fitting = this.fitting(board.chip, choice);
-    const offers = await Promise.all(
+    const offers: Offer[] = await Promise.all(
       fitting.map(async ({ release, verdict: { target } }) => {
         const parts = target.parts.filter((part) => part.role === "partition-table");
-        const [table] = await downloadParts(this.setting.base, { ...target, parts }, () => undefined);
+        const [table] = await this.download({ ...target, parts }, () => undefined, this.closed.signal);
         return { release, target, table: (table && parseTable(table.bytes)) ?? [] };
       }),
     );
     if (this.over) return await this.release();
-    const preferred = fitting.findIndex(({ verdict }) => verdict.target.target === choice.target);
-    const first =
-      offers[
-        preferred >= 0
-          ? preferred
-          : Math.max(
-              0,
-              fitting.findIndex(({ verdict }) => verdict.preferred),
-            )
-      ];
-    if (!first) return;
+    const asked = offers.find(({ target }) => target.target === choice.target);
+    const first = asked ?? guess(board.found, board.chip, offers);
     let decision: Decision | null = null;
     const go = button(
-      "",
+      words.install,
       () => {
         if (!decision) return;
         this.decision = decision;
@@ -191,17 +196,28 @@ class Flow {
       },
       "primary",
     );
+    go.disabled = true;
     const body = foundBody(this.setting, board.chip, board.found, offers, first, (made) => {
       decision = made;
+      go.disabled = false;
       go.textContent = words.installVersion(made.offer.release.version);
     });
     this.frame.show({
       title: words.foundTitle(board.chip.family),
-      lead: words.foundLead(first.release.version),
+      lead: words.foundLead(numbers.list([...new Set(offers.map(({ release }) => release.version))], "disjunction")),
       body,
       actions: [button(words.cancel, () => this.frame.leave()), go],
     });
     this.frame.say(words.foundTitle(board.chip.family));
+  }
+
+  private async download(target: Target, onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<Part[]> {
+    try {
+      return await downloadParts(this.setting.base, target, onProgress, { signal, again: this.fetchAgain });
+    } catch (error) {
+      this.fetchAgain = true;
+      throw error;
+    }
   }
 
   private fitting(chip: Chip, choice: Choice): { release: Offer["release"]; verdict: Verdict }[] {
@@ -266,11 +282,10 @@ class Flow {
       // What browsers before 2024 look at.
       event.returnValue = true;
     };
-    const awake = await navigator.wakeLock?.request("screen").catch(() => null);
+    const rest = stayAwake();
     try {
       if (this.downloaded?.offer.target !== offer.target) {
-        const parts = await downloadParts(
-          this.setting.base,
+        const parts = await this.download(
           offer.target,
           (done, total) => view.update("download", total > 0 ? done / total : 0),
           stop.signal,
@@ -297,7 +312,7 @@ class Flow {
       await this.fail(stop.signal.aborted ? new Failure("cancelled", asFailure(error).detail) : error);
     } finally {
       window.removeEventListener("beforeunload", guard);
-      void awake?.release();
+      rest();
       if (this.stop === stop) this.stop = null;
     }
   }
@@ -350,14 +365,16 @@ class Flow {
   private async fail(error: unknown): Promise<void> {
     await this.release();
     if (this.over) return;
-    this.trouble(asFailure(error));
+    const failure = asFailure(error);
+    this.baudLimit = Number(failure.facts["baudLimit"]) || this.baudLimit;
+    this.trouble(failure);
   }
 
   private trouble(failure: Failure): void {
     const { words } = this.setting;
     const retry = button(
       words.retry,
-      () => void (failure.code === "no-port" || !this.port ? this.pickPort() : this.connect()),
+      () => void (failure.code === "no-port" ? this.pickPort() : this.again()),
       "primary",
     );
     const otherVersion = button(words.otherVersion, () => this.frame.leave());

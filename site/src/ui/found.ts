@@ -1,20 +1,12 @@
 // What was found, and what will be done about it: the last look before anything
 // is written.
 
-import type { Partition } from "../partition";
-import { advise, type Advice, type Chip, type Found, type Warning } from "../plan";
-import type { Release, Target } from "../index";
+import type { Release } from "../index";
+import { advise, type Advice, type Chip, type Found, type Offer, type Warning } from "../plan";
 import type { Words } from "../strings";
 import { freshId, h } from "./dom";
 import { chipDrawing } from "./drawings";
 import type { Setting } from "./setting";
-
-/** A target of a release that fits the board, and the partition table it brings. */
-export interface Offer {
-  release: Release;
-  target: Target;
-  table: readonly Partition[];
-}
 
 /** What the person decided. */
 export interface Decision {
@@ -23,21 +15,22 @@ export interface Decision {
   advice: Advice;
 }
 
-/** Draws the screen's body; `decided` hears every change, the first one at once. */
+/**
+ * Draws the screen's body; `decided` hears every change, and that of `first` at
+ * once. Without it the person chooses the board before anything else.
+ */
 export function foundBody(
   setting: Setting,
   chip: Chip,
   found: Found,
   offers: readonly Offer[],
-  first: Offer,
+  first: Offer | null,
   decided: (decision: Decision) => void,
 ): Node[] {
   const { words } = setting;
   const consequences = h("div", { class: "found-consequences" });
-  let offer = first;
-  const choose = (next: Offer): void => {
-    offer = next;
-    const advice = advise(found, offer.release, offer.target, offer.table, chip);
+  const choose = (offer: Offer): void => {
+    const advice = advise(found, offer, chip);
     let erase = advice.erase || !advice.mayKeep;
     const effects = h("div");
     const settle = (): void => {
@@ -53,7 +46,7 @@ export function foundBody(
     );
     settle();
   };
-  choose(first);
+  if (first) choose(first);
   return [
     chipCard(setting, chip, found, offers.length === 1 ? first : null),
     targets(setting, offers, first, choose),
@@ -107,7 +100,7 @@ function runsNow(words: Words, found: Found): HTMLElement {
 function targets(
   { words, numbers }: Setting,
   offers: readonly Offer[],
-  first: Offer,
+  first: Offer | null,
   choose: (offer: Offer) => void,
 ): HTMLElement {
   if (offers.length === 1) return h("div", { hidden: true });

@@ -75,10 +75,6 @@ export class Frame {
     });
   }
 
-  get open(): boolean {
-    return this.dialog.open;
-  }
-
   /** Replaces what is shown. */
   show(screen: Screen): void {
     this.screen = screen;

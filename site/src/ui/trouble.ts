@@ -2,7 +2,7 @@
 // details for whoever helps.
 
 import { asFailure, type Failure } from "../failure";
-import type { Words } from "../strings";
+import { partName, type Words } from "../strings";
 import { copyButton, h } from "./dom";
 import { bootPicture } from "./drawings";
 import type { Screen } from "./frame";
@@ -13,7 +13,7 @@ function readable(words: Words, facts: Failure["facts"]): Record<string, string>
   const file = facts["file"];
   return {
     ...facts,
-    ...(part === undefined ? {} : { part: words.parts[part] ?? part }),
+    ...(part === undefined ? {} : { part: partName(words, part) }),
     ...(file === undefined ? {} : { file: file.slice(file.lastIndexOf("/") + 1) }),
   };
 }

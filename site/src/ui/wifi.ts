@@ -51,6 +51,8 @@ export class Wifi {
   constructor(
     private readonly setting: Setting,
     private readonly port: () => ImprovPort | null,
+    /** The board has answered. */
+    private readonly answered: () => void,
   ) {
     const { words } = setting;
     this.element = h(
@@ -68,14 +70,16 @@ export class Wifi {
     this.end();
     const { round } = this;
     this.show(words.wifiLooking, h("progress", { "aria-label": words.wifiLooking }));
+    const library = await import("improv-wifi-serial-sdk/dist/serial.js").catch(() => null);
+    if (round !== this.round) return;
+    if (!library) return this.show(words.failures.offline({}).title, this.again());
     try {
       const port = this.port();
       if (!port?.readable || !port.writable) throw new Error("the line is closed");
-      const { ImprovSerial } = await import("improv-wifi-serial-sdk/dist/serial.js");
-      const improv = new ImprovSerial(port as SerialPort, SILENT);
-      if (round !== this.round) return;
+      const improv = new library.ImprovSerial(port as SerialPort, SILENT);
       this.improv = improv;
       await improv.initialize(PATIENCE);
+      this.answered();
       if (round !== this.round) return;
       if (improv.state === PROVISIONED) this.online("");
       else if (improv.state === STOPPED) this.show(words.wifiStopped, this.again());

@@ -1,6 +1,7 @@
 // The installation while it goes on: the tow, the bar, and the words for both.
 
 import type { Progress } from "../board";
+import { partName } from "../strings";
 import { h } from "./dom";
 import { towScene } from "./drawings";
 import type { Setting } from "./setting";
@@ -56,7 +57,7 @@ export class Work {
   report({ step, part, done, total, bytesPerSecond, secondsLeft }: Progress): void {
     const { words, numbers } = this.setting;
     const facts: string[] = [];
-    if (part !== null && step === "write") facts.push(words.parts[part] ?? part);
+    if (part !== null && step === "write") facts.push(partName(words, part));
     if (bytesPerSecond !== null) facts.push(numbers.rate(bytesPerSecond));
     if (secondsLeft !== null && step === "write") facts.push(words.left(numbers.duration(secondsLeft)));
     this.update(step, total > 0 ? done / total : 0, facts);

@@ -115,6 +115,18 @@ test("no_network_and_a_broken_stream_are_offline", async () => {
   await assert.rejects(downloadParts(BASE, TARGET, () => {}), failed("offline", { file: "files/app.bin" }));
 });
 
+test("another_attempt_passes_by_what_the_browser_has_stored", async () => {
+  for (const [again, cache] of [[false, "default"], [true, "reload"]]) {
+    const caches = [];
+    globalThis.fetch = async (url, options) => {
+      caches.push(options.cache);
+      return new Response(FILES[String(url).slice(BASE.href.length)]);
+    };
+    await downloadParts(BASE, TARGET, () => {}, { again });
+    assert.deepEqual(caches, [cache, cache]);
+  }
+});
+
 test("giving_up_is_cancelled", async () => {
   const person = new AbortController();
   const stalled = (signal) =>
@@ -126,7 +138,7 @@ test("giving_up_is_cancelled", async () => {
       }),
     );
   serve({ "files/app.bin": stalled });
-  const download = downloadParts(BASE, TARGET, () => {}, person.signal);
+  const download = downloadParts(BASE, TARGET, () => {}, { signal: person.signal });
   setTimeout(() => person.abort(), 10);
   await assert.rejects(download, failed("cancelled"));
 });

@@ -100,7 +100,7 @@ test("what_is_not_the_format_is_refused_with_its_place", () => {
     [[...part, "offset"], "0x8000", /offset/],
     [[...part, "offset"], 0x4000, /parts overlap at 0x4000/],
     [[...part, "offset"], 0x400000, /parts do not fit into flash_size/],
-    [[...part, "size"], 0, /size is 0/],
+    [[...part, "size"], 0, /size is not an integer from 1/],
     [[...part, "sha256"], SUM.toUpperCase(), /sha256 is not in the form/],
     [[...part, "path"], "../secret", /path is not in the form/],
     [[...part, "path"], "https://elsewhere.example/x", /path is not in the form/],
@@ -145,7 +145,7 @@ test("the_index_is_fetched_beside_the_page_and_never_from_an_old_copy", async ()
     seen.push([String(url), options.cache]);
     return new Response(JSON.stringify(index()));
   };
-  assert.equal((await loadIndex(BASE)).title, "Device");
+  assert.equal((await loadIndex(BASE)).project, "device");
   assert.deepEqual(seen, [["https://example.org/a/b/releases.json", "no-cache"]]);
 });
 

@@ -3,7 +3,7 @@ import { describe, test } from "node:test";
 import { load } from "./bundle.mjs";
 import { FACTORY, NVS, NVS_KEYS, OTA_0, OTA_1, OTADATA, parsed, PHY, SPIFFS } from "./flash.mjs";
 
-const { advise, matchTargets } = await load("plan");
+const { advise: adviseOn, guess, matchTargets } = await load("plan");
 
 const MB = 0x100000;
 const CHIP = { family: "ESP32-S3", description: "", mac: "", flashSize: 8 * MB, psram: 2 * MB, features: [] };
@@ -21,10 +21,7 @@ const target = (change = {}) => ({
   chipFamily: "ESP32-S3",
   flashSize: 4 * MB,
   psram: null,
-  secureVersion: 0,
-  app: PART,
   parts: PARTS,
-  factory: null,
   ...change,
 });
 
@@ -34,11 +31,13 @@ const release = (change = {}) => ({
   yanked: null,
   released: "2026-01-01",
   notes: null,
-  commit: null,
   minFrom: null,
   targets: [target()],
   ...change,
 });
+
+const advise = (found, of, board, table, chip = CHIP) =>
+  adviseOn(found, { release: of, target: board, table }, chip);
 
 const TABLE = [NVS, OTADATA, OTA_0, OTA_1, SPIFFS].map(parsed);
 const own = (version = "1.1.0", table = TABLE) => ({ kind: "own", version, table });
@@ -67,28 +66,48 @@ describe("targets", () => {
   });
 
   test("psram_that_cannot_be_read_fits_with_a_warning", () => {
-    const unknown = verdict({ psram: 8 * MB }, { psram: "unknown" });
-    assert.deepEqual([unknown.fits, unknown.psramUnknown], [true, true]);
-    assert.equal(verdict({ psram: null }, { psram: "unknown" }).psramUnknown, false);
-    assert.equal(verdict({ psram: 8 * MB, flashSize: 16 * MB }, { psram: "unknown" }).psramUnknown, false);
+    const needs = target({ psram: 8 * MB });
+    const chip = { ...CHIP, psram: "unknown" };
+    assert.equal(matchTargets(release({ targets: [needs] }), chip)[0].fits, true);
+    assert.deepEqual(advise({ kind: "blank" }, release(), needs, TABLE, chip).warnings, ["psram-unknown"]);
+    assert.deepEqual(advise({ kind: "blank" }, release(), target(), TABLE, chip).warnings, []);
   });
+});
 
-  const preferred = (changes, chip = {}) => {
-    const targets = changes.map((change, i) => target({ target: `t${i}`, ...change }));
-    const verdicts = matchTargets(release({ targets }), { ...CHIP, ...chip });
-    return verdicts.filter((entry) => entry.preferred).map((entry) => entry.target.target);
+describe("the guess", () => {
+  const SMALL = [NVS, OTADATA, OTA_0].map(parsed);
+  const guessed = (changes, chip = {}, found = { kind: "blank" }) => {
+    const offers = changes.map(({ table = TABLE, ...change }, i) => ({
+      release: release(),
+      target: target({ target: `t${i}`, ...change }),
+      table,
+    }));
+    return guess(found, { ...CHIP, ...chip }, offers)?.target.target ?? null;
   };
 
-  test("the_largest_flash_is_preferred_and_then_the_most_psram", () => {
-    assert.deepEqual(preferred([{}, { flashSize: 8 * MB }, { flashSize: 16 * MB }]), ["t1"]);
-    assert.deepEqual(preferred([{ psram: null }, { psram: 2 * MB }, { psram: 8 * MB }]), ["t1"]);
-    assert.deepEqual(preferred([{ psram: 2 * MB }, { flashSize: 8 * MB }]), ["t1"]);
-    assert.deepEqual(preferred([{ target: "a" }, { target: "b" }]), ["a"]);
-    assert.deepEqual(preferred([{ chipFamily: "ESP32" }]), []);
+
+  test("is_the_largest_flash_and_then_the_most_psram", () => {
+    assert.equal(guessed([{}]), "t0");
+    assert.equal(guessed([{}, { flashSize: 8 * MB }]), "t1");
+    assert.equal(guessed([{ psram: null }, { psram: 2 * MB }]), "t1");
+    assert.equal(guessed([{ psram: 2 * MB }, { flashSize: 8 * MB }]), "t1");
   });
 
-  test("what_is_known_to_run_is_preferred_to_what_may_not", () => {
-    assert.deepEqual(preferred([{ flashSize: 8 * MB, psram: 8 * MB }, {}], { psram: "unknown" }), ["t1"]);
+  test("is_what_is_known_to_run_before_what_may_not", () => {
+    assert.equal(guessed([{ flashSize: 8 * MB, psram: 8 * MB }, {}], { psram: "unknown" }), "t1");
+  });
+
+  test("is_not_made_where_the_chip_tells_nothing_apart", () => {
+    assert.equal(guessed([{}, {}]), null);
+    assert.equal(guessed([{}, {}, { flashSize: 8 * MB }]), "t2");
+    assert.equal(guessed([{ psram: 0 }, { psram: null }]), null);
+  });
+
+  test("follows_the_partition_table_of_firmware_that_is_there", () => {
+    assert.equal(guessed([{ flashSize: 8 * MB, table: SMALL }, {}], {}, own()), "t1");
+    assert.equal(guessed([{ table: SMALL }, {}, {}], {}, own()), null);
+    assert.equal(guessed([{ flashSize: 8 * MB, table: SMALL }, {}], {}, foreign()), "t0");
+    assert.equal(guessed([{ flashSize: 8 * MB, table: SMALL }, { table: SMALL }], {}, own()), "t0");
   });
 });
 

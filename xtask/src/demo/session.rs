@@ -287,6 +287,7 @@ fn parse(query: &str) -> Result<(Options, bool, bool), String> {
             "paced" => paced = flag()?,
             "held" => held = flag()?,
             "secure_download" => options.secure_download = flag()?,
+            "secure_boot" => options.secure_boot = flag()?,
             "encrypted" => options.flash_encryption = flag()?,
             _ => return Err(wrong()),
         }
