@@ -157,7 +157,8 @@ export class Link implements Stub {
     if (transport.ended !== null) throw transport.ended;
     if (transport.heardBytes === heardBefore) await this.#wakeFirmware();
     const heard = transport.heardBytes - heardBefore;
-    if (heard === 0) throw new Failure("silent", describe(last));
+    // What has answered before is connected, and waits for its buttons.
+    if (transport.heardBytes === 0) throw new Failure("silent", describe(last));
     const text = transport.lastHeard;
     const detail = `${describe(last)}; ${heard} bytes heard, the last of them:\n${text}`;
     const garbled = transport.shortFrames - shortBefore >= GARBLED_ANSWERS;
