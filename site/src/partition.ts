@@ -21,9 +21,9 @@ export const APP_OTA_15 = 0x1f;
 export const APP_TEST = 0x20;
 export const DATA_OTA = 0x00;
 const DATA_PHY = 0x01;
-export const DATA_NVS = 0x02;
+const DATA_NVS = 0x02;
 const DATA_COREDUMP = 0x03;
-export const DATA_NVS_KEYS = 0x04;
+const DATA_NVS_KEYS = 0x04;
 const DATA_EFUSE = 0x05;
 
 export interface Partition {

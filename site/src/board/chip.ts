@@ -44,11 +44,6 @@ function oddBits(value: number): boolean {
   return odd;
 }
 
-/** Whether the eFuses of an ESP32 say that its flash is encrypted. */
-export function esp32IsEncrypted(efuseWord0: number): boolean {
-  return oddBits((efuseWord0 >>> 20) & 0x7f);
-}
-
 interface Locks {
   readonly download: boolean;
   readonly boot: boolean;
@@ -98,7 +93,7 @@ export async function identify(loader: ESPLoader): Promise<void> {
       refuseLocked(chip.CHIP_NAME, {
         download: false,
         boot: ((await agreed(() => loader.readReg(ESP32_EFUSE_WORD_6))) & ESP32_ABS_DONE) !== 0,
-        flash: esp32IsEncrypted(await agreed(() => loader.readReg(ESP32_EFUSE_WORD_0))),
+        flash: oddBits(((await agreed(() => loader.readReg(ESP32_EFUSE_WORD_0))) >>> 20) & 0x7f),
       });
     }
     setChip(chip);
@@ -199,7 +194,7 @@ export async function readChip(loader: ESPLoader, flashSize: number): Promise<Ch
   return {
     family: loader.chip.CHIP_NAME,
     revision: await agreed(() => readRevision(loader)),
-    mac: await loader.chip.readMac(loader),
+    mac: await agreed(() => loader.chip.readMac(loader)),
     flashSize,
     psram: await agreed(() => readPsram(loader)),
   };

@@ -65,7 +65,7 @@ export function lineFailure(error: unknown): Failure {
 }
 
 /** Does again what failed on the line, a few times. */
-export async function insist<T>({ transport }: Stub, work: () => Promise<T>): Promise<T> {
+async function insist<T>({ transport }: Stub, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();

@@ -23,7 +23,7 @@ const USB_SERIAL_JTAG = 0x1001;
 
 const SYNC_ROUNDS = 6;
 const SYNCS_PER_ROUND = 5;
-/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then the checksum, and an empty line for a console. */
+/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then its checksum, and an empty line. */
 const IMPROV_STATE = new Uint8Array([0x49, 0x4d, 0x50, 0x52, 0x4f, 0x56, 1, 3, 2, 2, 0, 0xe5, 0x0d, 0x0a]);
 const FIRMWARE_ANSWER_MS = 500;
 const STUB_ATTEMPTS = 3;
@@ -157,7 +157,8 @@ export class Link implements Stub {
     if (transport.ended !== null) throw transport.ended;
     if (transport.heardBytes === heardBefore) await this.#wakeFirmware();
     const heard = transport.heardBytes - heardBefore;
-    if (heard === 0) throw new Failure("silent", describe(last));
+    // What has answered before is connected, and waits for its buttons.
+    if (transport.heardBytes === 0) throw new Failure("silent", describe(last));
     const text = transport.lastHeard;
     const detail = `${describe(last)}; ${heard} bytes heard, the last of them:\n${text}`;
     const garbled = transport.shortFrames - shortBefore >= GARBLED_ANSWERS;

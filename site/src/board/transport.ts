@@ -103,7 +103,8 @@ export class BoardTransport extends Transport {
     // Silent: see above.
   }
 
-  // Once given up, nothing may move the lines in between the last reset.
+  // Once given up, the lines belong to the last reset: a half of another one
+  // between its steps would leave the chip in its loader.
 
   override async setRTS(state: boolean): Promise<void> {
     this.#assertAlive();
