@@ -3,10 +3,11 @@
 
 import { Link, type LinkOptions, type Stage } from "./board/link";
 import { readChip } from "./board/chip";
+import { lineFailure } from "./board/flash";
 import { look } from "./board/look";
-import type { Job } from "./board/steps";
+import { assertRuns, type Job } from "./board/steps";
 import { install, type Progress } from "./board/write";
-import { asFailure, describe, Failure } from "./failure";
+import { asFailure } from "./failure";
 import type { Chip, Found } from "./plan";
 
 export type { Job, JobPart } from "./board/steps";
@@ -14,17 +15,14 @@ export type { Progress } from "./board/write";
 export type { Stage } from "./board/link";
 export type { Chip, Found } from "./plan";
 
-/** Where partition tables are unless a project moved its own. */
-export const DEFAULT_TABLE_OFFSET = 0x8000;
-
 export interface ConnectOptions {
   /** Name in the app descriptors of this project. */
   readonly project: string;
-  /** Where the partition table is in flash. */
-  readonly tableOffset: number;
+  /** Where in flash the partition table of a chip family may be. */
+  tableOffsets(family: string): readonly number[];
   log(line: string): void;
   stage?(stage: Stage): void;
-  /** No speed above this one is tried: `baudLimit` of a board whose line lost too much. */
+  /** No speed above this one is tried: `baudLimit` of a board whose line lost too much, or of the last failure. */
   readonly baudLimit?: number | undefined;
   readonly signal?: AbortSignal | undefined;
 }
@@ -41,11 +39,6 @@ export class Board {
     this.#firstBaud = link.baud;
   }
 
-  /** Speed of the line, which has no meaning where the chip's own USB is connected. */
-  get baud(): number {
-    return this.link.baud;
-  }
-
   /** What to give as `baudLimit` when connecting again; undefined while the line is good. */
   get baudLimit(): number | undefined {
     return this.link.baud < this.#firstBaud ? this.link.baud : undefined;
@@ -59,7 +52,6 @@ export class Board {
     const linkOptions: LinkOptions = {
       log: (line) => options.log(line),
       stage: (stage) => options.stage?.(stage),
-      probeOffset: options.tableOffset,
       ...(options.baudLimit === undefined ? {} : { baudLimit: options.baudLimit }),
     };
     const link = await Link.open(port, linkOptions, options.signal);
@@ -67,14 +59,14 @@ export class Board {
     try {
       options.stage?.("look");
       const identify = async (): Promise<Board> => {
-        const chip = await readChip(link.loader);
-        const found = await look(link, chip.flashSize, options.project, options.tableOffset);
+        const chip = await readChip(link.loader, link.flashSize);
+        const found = await look(link, chip.flashSize, options.project, options.tableOffsets(chip.family));
         return new Board(link, chip, found);
       };
       return await link.transport.whileAlive(identify());
     } catch (error) {
       await link.close();
-      throw asFailure(error, "noise");
+      throw lineFailure(error);
     } finally {
       release();
     }
@@ -90,12 +82,12 @@ export class Board {
     const { link } = this;
     const release = link.endOn(signal);
     try {
+      if (this.chip.revision !== null) assertRuns(job.parts, this.chip.revision);
       await link.transport.whileAlive(install(link, this.chip.flashSize, job, onProgress));
     } catch (error) {
-      const failure = link.transport.ended ?? error;
+      const failure = asFailure(link.transport.ended ?? error);
       await this.disconnect();
-      if (failure instanceof Failure) throw failure;
-      throw new Failure("unknown", describe(failure), {}, failure);
+      throw failure;
     } finally {
       release();
     }

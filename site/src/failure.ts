@@ -13,7 +13,10 @@ export type FailureCode =
   | "unplugged"
   | "unknown-chip"
   | "wrong-chip" // nothing in this release is for this chip, flash size or PSRAM
+  | "old-chip" // the firmware is for other revisions of this chip
+  | "no-flash" // the flash chip does not say what it is
   | "secure-download"
+  | "secure-boot"
   | "flash-encrypted"
   | "download-missing"
   | "download-tampered"
@@ -26,9 +29,10 @@ export type FailureCode =
 
 /**
  * Words for the message of a failure, by name: `chip` (secure-download,
- * flash-encrypted, unknown-chip), `part` (write-failed, verify-mismatch),
- * `file`, `expected` and `found` (download-missing, download-tampered,
- * offline).
+ * secure-boot, flash-encrypted, unknown-chip), `found` and `least` or `most`
+ * (old-chip), `part` (write-failed, verify-mismatch), `file`, `expected` and
+ * `found` (download-missing, download-tampered, offline). And for the next
+ * attempt, `baudLimit`: the highest speed of the line that is worth trying.
  */
 export type Facts = Readonly<Record<string, string>>;
 

@@ -8,6 +8,7 @@
 // firmware's log was in the middle of its own.
 
 import { describe, Failure } from "./failure";
+import { BUFFER_SIZE, resetIntoFirmware } from "./port";
 
 const BAUD_RATE = 115_200;
 /** "IMPROV" and the version of the protocol. */
@@ -67,8 +68,8 @@ function packetLength(bytes: readonly number[]): number | null {
   const data = bytes[8];
   // Header, type, length, data, checksum.
   if (data === undefined || bytes.length < 10 + data) return null;
-  const sum = bytes.slice(0, 9 + data).reduce((total, byte) => (total + byte) & 0xff, 0);
-  return sum === bytes[9 + data] ? 10 + data : 0;
+  const checksum = bytes.slice(0, 9 + data).reduce((total, byte) => (total + byte) & 0xff, 0);
+  return checksum === bytes[9 + data] ? 10 + data : 0;
 }
 
 export interface Listener {
@@ -93,7 +94,7 @@ export class Line {
   /** Opens a port that is closed; throws `Failure`. */
   static async open(port: SerialPort, listener: Listener): Promise<Line> {
     try {
-      await port.open({ baudRate: BAUD_RATE });
+      await port.open({ baudRate: BAUD_RATE, bufferSize: BUFFER_SIZE });
     } catch (error) {
       throw new Failure("port-busy", describe(error), {}, error);
     }
@@ -111,14 +112,15 @@ export class Line {
         this.packets = null;
       },
     });
-    return { readable, writable: this.port.writable };
+    // ImprovSerial repeats a question by itself, and nobody hears of one that
+    // fails. That the line is gone shows where it is read.
+    const writable = new WritableStream<Uint8Array>({ write: (bytes) => this.send(bytes).catch(() => undefined) });
+    return { readable, writable };
   }
 
-  /** Restarts the board into its firmware: EN low for a moment, and the strap for the loader let go. */
-  async reset(): Promise<void> {
-    await this.port.setSignals({ dataTerminalReady: false, requestToSend: true });
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    await this.port.setSignals({ dataTerminalReady: false, requestToSend: false });
+  /** Restarts the board into its firmware. */
+  reset(): Promise<void> {
+    return resetIntoFirmware(this.port);
   }
 
   /** Closes the port; may be called twice, and after the board is gone. */
@@ -128,6 +130,15 @@ export class Line {
     await this.reader?.cancel().catch(() => undefined);
     await this.ended;
     await this.port.close().catch(() => undefined);
+  }
+
+  private async send(bytes: Uint8Array): Promise<void> {
+    const writer = this.port.writable?.getWriter();
+    try {
+      await writer?.write(bytes);
+    } finally {
+      writer?.releaseLock();
+    }
   }
 
   private async read(): Promise<void> {

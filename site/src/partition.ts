@@ -13,9 +13,6 @@ export const TABLE_SIZE = 0xc00;
 /** Flash is erased by sectors of this size. */
 export const SECTOR = 0x1000;
 
-const FLAG_ENCRYPTED = 1;
-const FLAG_READONLY = 2;
-
 export const TYPE_APP = 0x00;
 export const TYPE_DATA = 0x01;
 export const APP_FACTORY = 0x00;
@@ -37,49 +34,6 @@ export interface Partition {
   readonly offset: number;
   /** In bytes. */
   readonly size: number;
-  readonly encrypted: boolean;
-  readonly readonly: boolean;
-}
-
-const TYPE_NAMES: Readonly<Record<number, string>> = {
-  [TYPE_APP]: "app",
-  [TYPE_DATA]: "data",
-  0x02: "bootloader",
-  0x03: "partition_table",
-};
-const DATA_NAMES: Readonly<Record<number, string>> = {
-  [DATA_OTA]: "ota",
-  [DATA_PHY]: "phy",
-  [DATA_NVS]: "nvs",
-  [DATA_COREDUMP]: "coredump",
-  [DATA_NVS_KEYS]: "nvs_keys",
-  [DATA_EFUSE]: "efuse",
-  0x06: "undefined",
-  0x80: "esphttpd",
-  0x81: "fat",
-  0x82: "spiffs",
-  0x83: "littlefs",
-};
-
-function hex(value: number): string {
-  return `0x${value.toString(16).padStart(2, "0")}`;
-}
-
-/** The type of a partition as partitions.csv writes it. */
-export function typeName(partition: Partition): string {
-  return TYPE_NAMES[partition.type] ?? hex(partition.type);
-}
-
-/** The subtype of a partition as partitions.csv writes it. */
-export function subtypeName(partition: Partition): string {
-  const { type, subtype } = partition;
-  if (type === TYPE_APP) {
-    if (subtype === APP_FACTORY) return "factory";
-    if (subtype === APP_TEST) return "test";
-    if (subtype >= APP_OTA_0 && subtype <= APP_OTA_15) return `ota_${subtype - APP_OTA_0}`;
-  }
-  if (type === TYPE_DATA) return DATA_NAMES[subtype] ?? hex(subtype);
-  return hex(subtype);
 }
 
 /** Whether a partition holds settings in ESP-IDF's store, or the keys of it. */
@@ -132,18 +86,15 @@ export function parseTable(bytes: Uint8Array): Partition[] | null {
     if (magic === 0x50aa) {
       const label = bytes.subarray(at + 12, at + 28);
       const zero = label.indexOf(0);
-      const flags = view.getUint32(at + 28, true);
       partitions.push({
         label: new TextDecoder().decode(zero === -1 ? label : label.subarray(0, zero)),
         type: view.getUint8(at + 2),
         subtype: view.getUint8(at + 3),
         offset: view.getUint32(at + 4, true),
         size: view.getUint32(at + 8, true),
-        encrypted: (flags & FLAG_ENCRYPTED) !== 0,
-        readonly: (flags & FLAG_READONLY) !== 0,
       });
     } else if (magic === 0xebeb) {
-      // Nothing after the sum is read: it cannot vouch for what follows it.
+      // Nothing after the digest is read: it cannot vouch for what follows it.
       if (!sameBytes(md5(bytes.subarray(0, at)), bytes.subarray(at + 16, at + 32))) return null;
       break;
     } else if (magic === 0xffff) {

@@ -8,13 +8,13 @@ import { compareVersions } from "./version";
 export interface Chip {
   /** Such as ESP32-C3. */
   readonly family: string;
-  readonly description: string;
+  /** 100 times its major number plus its minor, as images name it; null where it cannot be read. */
+  readonly revision: number | null;
   readonly mac: string;
-  /** In bytes; 0 if the flash chip does not answer. */
+  /** In bytes. */
   readonly flashSize: number;
   /** In bytes, 0 for none. */
   readonly psram: number | "unknown";
-  readonly features: readonly string[];
 }
 
 /** What is on the flash of a board. */

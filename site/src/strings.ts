@@ -294,11 +294,45 @@ const en = {
         }[f["reason"] ?? "chip"] ?? "",
       steps: ["Choose another version or channel.", "Or connect another board. Nothing was written to this one."],
     }),
+    "old-chip": (f: Facts) => ({
+      title: "This firmware is for another revision of the chip",
+      why:
+        `The chip on this board has revision ${f["found"] ?? "?"}. This version runs on revision ` +
+        (f["most"] === undefined ? `${f["least"] ?? "?"} and newer` : `${f["most"]} and older`) +
+        ", and would not start here. Nothing was written.",
+      steps: [
+        "Choose another version: it may have been built for this revision too.",
+        "Or use a board with another revision of the chip.",
+      ],
+    }),
+    "no-flash": () => ({
+      title: "The flash of this board does not answer",
+      why:
+        "The chip is fine, but the memory for its firmware did not say what it is. After an erase that was broken " +
+        "off it can be busy for some minutes. Nothing was written.",
+      steps: [
+        "Wait a minute, and try again.",
+        "Unplug the board, plug it in again, and try again.",
+        "Disconnect whatever else is wired to the board: some pins lead to the flash.",
+        "If it fails every time, the flash of this board is broken.",
+      ],
+    }),
     "secure-download": () => ({
       title: "This chip is locked",
       why:
         "It is in secure download mode, which its maker turned on for good. It does not tell what it is, so nothing " +
         "was written.",
+      steps: [
+        "Ask whoever set the chip up how it gets new firmware.",
+        "If it runs this firmware already, it can still update itself over the network.",
+        "Or use another board.",
+      ],
+    }),
+    "secure-boot": () => ({
+      title: "This chip starts only signed firmware",
+      why:
+        "Secure boot was turned on for good. What is published here is not signed with the key of this chip and " +
+        "would not start, so nothing was written.",
       steps: [
         "Ask whoever set the chip up how it gets new firmware.",
         "If it runs this firmware already, it can still update itself over the network.",
@@ -675,11 +709,45 @@ const de: Words = {
         "Oder verbinde ein anderes Board. Dieses blieb unverändert.",
       ],
     }),
+    "old-chip": (f) => ({
+      title: "Diese Firmware ist für eine andere Revision des Chips",
+      why:
+        `Der Chip auf diesem Board hat die Revision ${f["found"] ?? "?"}. Diese Version läuft nur auf ` +
+        (f["most"] === undefined ? `Revision ${f["least"] ?? "?"} und neuer` : `Revision ${f["most"]} und älter`) +
+        " und würde hier nicht starten. Es wurde nichts geschrieben.",
+      steps: [
+        "Wähle eine andere Version: sie kann auch für diese Revision gebaut sein.",
+        "Oder nimm ein Board mit einer anderen Revision des Chips.",
+      ],
+    }),
+    "no-flash": () => ({
+      title: "Der Flash dieses Boards antwortet nicht",
+      why:
+        "Der Chip ist in Ordnung, aber der Speicher für seine Firmware verriet nicht, was er ist. Nach einem " +
+        "abgebrochenen Löschen kann er einige Minuten beschäftigt sein. Es wurde nichts geschrieben.",
+      steps: [
+        "Warte eine Minute und versuche es noch einmal.",
+        "Stecke das Board ab und wieder an und versuche es noch einmal.",
+        "Löse alles, was sonst noch mit dem Board verbunden ist: manche Pins führen zum Flash.",
+        "Misslingt es jedes Mal, ist der Flash dieses Boards defekt.",
+      ],
+    }),
     "secure-download": () => ({
       title: "Dieser Chip ist verschlossen",
       why:
         "Er ist im sicheren Download-Modus, für immer so eingestellt. Er verrät nicht, was er ist, darum wurde " +
         "nichts geschrieben.",
+      steps: [
+        "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
+        "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
+        "Oder nimm ein anderes Board.",
+      ],
+    }),
+    "secure-boot": () => ({
+      title: "Dieser Chip startet nur signierte Firmware",
+      why:
+        "Secure Boot ist für immer eingeschaltet. Die Firmware von hier ist nicht mit dem Schlüssel dieses Chips " +
+        "signiert und würde nicht starten, darum wurde nichts geschrieben.",
       steps: [
         "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",

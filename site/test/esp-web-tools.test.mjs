@@ -1,36 +1,33 @@
 // The site's manifests in the hands of esp-web-tools itself: its own button on
-// a page of this site, flashing an emulated board.
+// a page of the site, flashing an emulated board.
 
 import assert from "node:assert/strict";
-import { createHash } from "node:crypto";
 import { cp, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import os from "node:os";
 import path from "node:path";
-import { after, before, test } from "node:test";
+import { after, before, describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { DESKTOP, launch } from "./browser.mjs";
 import { serveDemo } from "./demo.mjs";
-import { siteDir } from "./published.mjs";
+import { harbour } from "./harbour.mjs";
+import { Installer, overlaid, partsOf, sameFlash } from "./installer.mjs";
 
 const PACKAGE = fileURLToPath(new URL("../node_modules/esp-web-tools/dist/web/", import.meta.url));
+const STABLE = "1.2.0";
 
-const dir = siteDir();
-/** Where settings lie in flash: the first sector of the partition nvs. */
-const SETTINGS = 0x9000;
-
-const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
-const buildOf = (family) => manifest.builds.find(({ chipFamily }) => chipFamily === family);
-
+let dir;
 let copy;
 let site;
 let browser;
 
 /** The site with one page more, which has the button of esp-web-tools. */
 before(async () => {
+  const released = await harbour();
+  dir = released.dir;
   copy = await mkdtemp(path.join(os.tmpdir(), "tried-"));
   await cp(dir, copy, { recursive: true });
   await cp(PACKAGE, path.join(copy, "tried"), { recursive: true });
-  site = await serveDemo(copy);
+  site = await serveDemo(copy, released.manifest);
   const [emulated] = (await (await fetch(site.url)).text()).match(/<script src="[^"]*demo-[^"]*"><\/script>/) ?? [];
   assert.ok(emulated, "the page has the emulated board's script");
   await writeFile(
@@ -45,106 +42,89 @@ before(async () => {
 after(async () => {
   await browser?.close();
   await site?.close();
-  await rm(copy, { recursive: true, force: true });
+  if (copy) await rm(copy, { recursive: true, force: true });
 });
 
-/** Opens the page with a board plugged in. */
-async function openButton(board) {
+/** Runs `body` on the page with a board whose flash holds parts, and what firmware left around them. */
+async function onButton(board, parts, body) {
   const page = await browser.newPage({ viewport: DESKTOP });
-  const settings = new URLSearchParams({ "demo-panel": "0", ...board });
-  await page.goto(`${site.url}tried.html?${settings}`);
-  await page.evaluate(() => window.towlineBoard.ready);
-  return page;
+  page.setDefaultTimeout(60_000);
+  try {
+    await page.goto(`${site.url}tried.html?${new URLSearchParams({ "demo-panel": "0", ...board })}`);
+    await page.evaluate(() => window.towlineBoard.ready);
+    // The board is the same, whichever page flashes it.
+    const it = new Installer(page, site);
+    await body(page, it, await it.preload(parts));
+  } finally {
+    await page.close();
+  }
 }
 
-/** Reads a range of the emulated board's flash. */
-async function flash(page, offset, length) {
-  const bytes = await page.evaluate(
-    async ([at, count]) => Array.from(await window.towlineBoard.read(at, count)),
-    [offset, length],
-  );
-  return Buffer.from(bytes);
-}
-
-/** Goes through the dialog of esp-web-tools to its end; `erase` is null where it is not asked. */
-async function install(page, offer, { erase }) {
-  const button = (name) => page.getByRole("button", { name, exact: true });
+/** Opens the dialog of esp-web-tools and presses what installs; returns what that is called. */
+async function begin(page) {
   await page.locator("esp-web-install-button button").click();
-  await page.locator("ew-list-item", { hasText: offer }).click();
-  if (erase !== null) {
-    if (erase) await page.locator("ew-checkbox").click();
-    await button("Next").click();
+  const item = page.locator("ew-list-item", { hasText: /^\s*(Install|Update) / });
+  const name = (await item.innerText()).trim();
+  await item.click();
+  return name;
+}
+
+const button = (page, name) => page.getByRole("button", { name, exact: true });
+
+async function finish(page) {
+  await button(page, "Install").click();
+  await page.locator('ewt-page-message[label="Installation complete!"]').waitFor({ state: "attached" });
+}
+
+/** Where the boot selection lies, which the firmware writes as soon as it starts. */
+const OTADATA = { from: 0xd000, to: 0xf000 };
+
+/** Compares all that no firmware has written since. */
+async function holds(it, wanted) {
+  const found = await it.read(0, wanted.length);
+  wanted.copy(found, OTADATA.from, OTADATA.from, OTADATA.to);
+  sameFlash(found, wanted);
+}
+
+describe("esp-web-tools", { concurrency: 2 }, () => {
+  for (const [target, family] of [["esp32", "ESP32"], ["esp32c3", "ESP32-C3"]]) {
+    test(`installs what the manifest of a channel names, byte for byte, and keeps the rest (${family})`, async () => {
+      const manifest = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
+      const named = manifest.builds.find(({ chipFamily }) => chipFamily === family).parts;
+      const parts = await Promise.all(
+        named.map(async ({ path: file, offset }) => ({ offset, bytes: await readFile(path.join(dir, "manifests", file)) })),
+      );
+      await onButton({ "demo-chip": target }, [], async (page, it, flash) => {
+        assert.equal(await begin(page), "Install harbour");
+        await button(page, "Next").click();
+        await finish(page);
+        await holds(it, overlaid(flash, parts));
+      });
+    });
   }
-  await button("Install").click();
-  await page.locator("ewt-page-message", { hasText: "Installation complete!" }).waitFor({ timeout: 60_000 });
-}
 
-/** Fills the partition of the settings with what an earlier life of the board left. */
-async function leaveSettings(page) {
-  await page.evaluate((at) => window.towlineBoard.write(at, new Uint8Array(4096).fill(0x5a)), SETTINGS);
-}
+  test("asks before it erases a board that is new to the project, and then does", async () => {
+    const parts = await partsOf(dir, STABLE, "esp32c3");
+    await onButton({}, [], async (page, it, { length }) => {
+      await begin(page);
+      await page.locator("ew-checkbox").click();
+      await button(page, "Next").click();
+      await finish(page);
+      await holds(it, overlaid(Buffer.alloc(length, 0xff), parts));
+    });
+  });
 
-/** Asserts that flash holds every part of a build, but for otadata, where firmware notes that it has started. */
-async function assertParts(page, build) {
-  for (const { path: name, offset } of build.parts) {
-    if (name.includes("-otadata-")) continue;
-    const wanted = await readFile(path.join(dir, "manifests", name));
-    assert.ok((await flash(page, offset, wanted.length)).equals(wanted), name);
-  }
-}
+  test("takes a board that runs the project for one, and updates it without asking to erase", async () => {
+    await onButton({}, await partsOf(dir, "1.1.1", "esp32c3"), async (page, it, before) => {
+      assert.equal(await begin(page), "Update harbour");
+      // No question comes between.
+      await finish(page);
+      await holds(it, overlaid(before, await partsOf(dir, STABLE, "esp32c3")));
+    });
+  });
 
-test("esp-web-tools installs what the manifest names, byte for byte, and keeps settings when told so", async () => {
-  const page = await openButton({ "demo-chip": "esp32c3" });
-  await leaveSettings(page);
-  await install(page, `Install ${manifest.name}`, { erase: false });
-  await assertParts(page, buildOf("ESP32-C3"));
-  assert.deepEqual(await flash(page, SETTINGS, 4096), Buffer.alloc(4096, 0x5a), "settings stay");
-  await page.close();
+  test("is offered no board of which there are two kinds with one chip", async () => {
+    const { builds } = JSON.parse(await readFile(path.join(dir, "manifests/stable.json"), "utf8"));
+    assert.deepEqual(builds.map(({ chipFamily }) => chipFamily).sort(), ["ESP32", "ESP32-C3"]);
+  });
 });
-
-test("esp-web-tools asks before it erases a board that is new to the project, and then does", async () => {
-  const page = await openButton({ "demo-chip": "esp32c3" });
-  await leaveSettings(page);
-  await install(page, `Install ${manifest.name}`, { erase: true });
-  await assertParts(page, buildOf("ESP32-C3"));
-  assert.deepEqual(await flash(page, SETTINGS, 4096), Buffer.alloc(4096, 0xff));
-  await page.close();
-});
-
-test("esp-web-tools updates a board that runs an earlier release without erasing or asking", async () => {
-  const page = await openButton({ "demo-chip": "esp32c3" });
-  const build = buildOf("ESP32-C3");
-  for (const { path: name, offset } of build.parts) {
-    let bytes = await readFile(path.join(dir, "manifests", name));
-    // The same app under an earlier version, which its descriptor tells.
-    if (name.includes("-app-")) bytes = relabelled(bytes, "0.0.1");
-    await page.evaluate(
-      ([at, base64]) => window.towlineBoard.write(at, Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))),
-      [offset, bytes.toString("base64")],
-    );
-  }
-  await leaveSettings(page);
-  await page.evaluate(() => window.towlineBoard.reset());
-  await install(page, `Update ${manifest.name}`, { erase: null });
-  await assertParts(page, build);
-  assert.deepEqual(await flash(page, SETTINGS, 4096), Buffer.alloc(4096, 0x5a), "settings stay");
-  await page.close();
-});
-
-/** The app image with another version in its descriptor, checksum and hash made anew. */
-function relabelled(image, version) {
-  const bytes = Buffer.from(image);
-  const field = bytes.subarray(48, 80);
-  field.fill(0).write(version);
-  let sum = 0xef;
-  let at = 24;
-  for (let segment = 0; segment < bytes[1]; segment += 1) {
-    const length = bytes.readUInt32LE(at + 4);
-    for (const byte of bytes.subarray(at + 8, at + 8 + length)) sum ^= byte;
-    at += 8 + length;
-  }
-  const end = (Math.floor(at / 16) + 1) * 16;
-  bytes[end - 1] = sum;
-  createHash("sha256").update(bytes.subarray(0, end)).digest().copy(bytes, end);
-  return bytes;
-}

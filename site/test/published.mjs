@@ -35,6 +35,11 @@ export function siteDir() {
   return dir;
 }
 
+/** The version of the newest release of a site. */
+export async function newestVersion(dir) {
+  return JSON.parse(await readFile(path.join(dir, "releases.json"), "utf8")).releases[0].version;
+}
+
 /** Serves `dir` on a free loopback port until `close`; `url` is where its index lies. */
 export async function serve(dir) {
   const server = createServer(async (request, response) => {

@@ -3,10 +3,12 @@
 // erase that cannot wait for ever.
 
 import { md5 } from "@noble/hashes/legacy.js";
-import type { ESPLoader } from "esptool-js";
-import { Failure } from "../failure";
+import { ESPError, type ESPLoader } from "esptool-js";
+import { asFailure, describe, Failure } from "../failure";
+import { toHex } from "../hex";
+import { sleep, yieldToPage } from "../pause";
 import type { Packed } from "./deflate";
-import { LineError, sleep, type BoardTransport } from "./transport";
+import { LineError, type BoardTransport } from "./transport";
 
 const ATTEMPTS = 3;
 const RETRY_DELAY_MS = 150;
@@ -14,17 +16,15 @@ const READ_TIMEOUT_MS = 3000;
 const READ_BLOCK = 0x1000;
 const READS_IN_FLIGHT = 64;
 const BLOCK_TIMEOUT_MS = 3000;
-/** Bytes that are summed up before the page gets its turn. */
-const SUM_AT_ONCE = 0x20000;
+/** When a chip that was to erase itself and is silent is asked whether it does. */
+const ERASE_ASK_MS = 3000;
+/** Bytes that are digested before the page gets its turn. */
+const DIGEST_AT_ONCE = 0x20000;
 
-/** What the commands need: the loader, and the line that it talks over. */
-export interface Line {
+/** What the commands need: the loader that knows the stub, and the line that it talks over. */
+export interface Stub {
   readonly loader: ESPLoader;
   readonly transport: BoardTransport;
-}
-
-export function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 export function md5Hex(bytes: Uint8Array): string {
@@ -33,12 +33,17 @@ export function md5Hex(bytes: Uint8Array): string {
 
 /** The same for many bytes, a few at a time, so that the page stays responsive. */
 export async function md5OfMany(bytes: Uint8Array): Promise<string> {
-  const sum = md5.create();
-  for (let at = 0; at < bytes.length; at += SUM_AT_ONCE) {
-    if (at > 0) await sleep(0);
-    sum.update(bytes.subarray(at, at + SUM_AT_ONCE));
+  const digest = md5.create();
+  for (let at = 0; at < bytes.length; at += DIGEST_AT_ONCE) {
+    if (at > 0) await yieldToPage();
+    digest.update(bytes.subarray(at, at + DIGEST_AT_ONCE));
   }
-  return toHex(sum.digest());
+  return toHex(digest.digest());
+}
+
+/** Whether flash was erased and not written since. */
+export async function isFlashBlank(stub: Stub, offset: number, length: number): Promise<boolean> {
+  return (await flashMd5(stub, offset, length)) === (await md5OfMany(new Uint8Array(length).fill(0xff)));
 }
 
 function words(...values: number[]): Uint8Array {
@@ -48,13 +53,19 @@ function words(...values: number[]): Uint8Array {
   return bytes;
 }
 
-/** Whether the chip answered, and said no; otherwise it was the line. */
+/** Whether the chip answered, and said no. */
 export function isRefusal(error: unknown): boolean {
   return error instanceof Error && error.message.includes("failed with status");
 }
 
+/** What an error that is left of a connection says of it: noise only where the line is to blame. */
+export function lineFailure(error: unknown): Failure {
+  const lost = error instanceof LineError || (error instanceof ESPError && !isRefusal(error));
+  return asFailure(error, lost ? "noise" : "unknown");
+}
+
 /** Does again what failed on the line, a few times. */
-export async function insist<T>({ transport }: Line, work: () => Promise<T>): Promise<T> {
+export async function insist<T>({ transport }: Stub, work: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
       return await work();
@@ -67,7 +78,7 @@ export async function insist<T>({ transport }: Line, work: () => Promise<T>): Pr
   }
 }
 
-async function readOnce({ loader, transport }: Line, offset: number, length: number): Promise<Uint8Array> {
+async function readOnce({ loader, transport }: Stub, offset: number, length: number): Promise<Uint8Array> {
   const request = words(offset, length, READ_BLOCK, READS_IN_FLIGHT);
   await loader.checkCommand("read flash", loader.ESP_READ_FLASH, request);
   const data = new Uint8Array(length);
@@ -85,26 +96,49 @@ async function readOnce({ loader, transport }: Line, offset: number, length: num
 }
 
 /** Reads flash; what is returned is what was there, as the stub's digest of it shows. */
-export async function readFlash(line: Line, offset: number, length: number): Promise<Uint8Array> {
-  return insist(line, () => readOnce(line, offset, length));
+export async function readFlash(stub: Stub, offset: number, length: number): Promise<Uint8Array> {
+  return insist(stub, () => readOnce(stub, offset, length));
 }
 
 /** The MD5 of a region of flash in hexadecimal digits. */
-export async function flashMd5(line: Line, offset: number, length: number): Promise<string> {
-  return insist(line, () => line.loader.flashMd5sum(offset, length));
+export async function flashMd5(stub: Stub, offset: number, length: number): Promise<string> {
+  return insist(stub, () => stub.loader.flashMd5sum(offset, length));
 }
 
 /**
- * The MD5 of a region that should be `expected`. Answers carry no sum of their
- * own, so that another one is believed only when the chip repeats it.
+ * The MD5 of a region that should be `expected`. Answers carry no checksum of
+ * their own, so that another one is believed only when the chip repeats it.
  */
-export async function confirmMd5(line: Line, offset: number, length: number, expected: string): Promise<string> {
+export async function confirmMd5(stub: Stub, offset: number, length: number, expected: string): Promise<string> {
   let before: string | null = null;
   for (let attempt = 1; ; attempt++) {
-    const found = await flashMd5(line, offset, length);
+    const found = await flashMd5(stub, offset, length);
     if (found === expected || found === before || attempt === ATTEMPTS) return found;
     before = found;
   }
+}
+
+/**
+ * Sends the command to erase the whole chip. Returns whether the chip says
+ * that it did; false means that the command or its answer was lost.
+ */
+async function eraseOnce({ loader, transport }: Stub, limit: number): Promise<boolean> {
+  const answer = async (timeout: number): Promise<Uint8Array> => {
+    for (;;) {
+      const frame = await transport.read(timeout);
+      if (frame.length >= 10 && frame[0] === 1) return frame;
+    }
+  };
+  await loader.command(loader.ESP_ERASE_FLASH, new Uint8Array(0), 0, false);
+  const first = await answer(ERASE_ASK_MS).catch(async (error: unknown) => {
+    if (!(error instanceof LineError)) throw error;
+    // A chip that erases answers this after that; one that does not, at once.
+    await loader.command(loader.ESP_READ_REG, words(loader.CHIP_DETECT_MAGIC_REG_ADDR), 0, false);
+    return answer(limit);
+  });
+  if (first[1] !== loader.ESP_ERASE_FLASH) return false;
+  if (first[8] !== 0) throw new Error(`erasing failed with status ${first[8]}`);
+  return true;
 }
 
 /**
@@ -112,22 +146,24 @@ export async function confirmMd5(line: Line, offset: number, length: number, exp
  * worst (200 s for 16 MB) and some more, so that a chip that never finishes
  * becomes a failure.
  */
-export async function eraseChip({ loader, transport }: Line, flashSize: number): Promise<void> {
+export async function eraseChip(stub: Stub, flashSize: number): Promise<void> {
   const limit = 20_000 + 16_000 * Math.ceil(flashSize / 0x100000);
   try {
-    await loader.checkCommand("erase flash", loader.ESP_ERASE_FLASH, undefined, undefined, undefined, limit);
+    for (let attempt = 1; ; attempt++) {
+      if ((await eraseOnce(stub, limit)) || (await isFlashBlank(stub, 0, flashSize))) return;
+      if (attempt === ATTEMPTS) throw new LineError("the command to erase does not arrive");
+    }
   } catch (error) {
-    if (transport.ended !== null) throw transport.ended;
-    const detail = error instanceof LineError ? `erasing did not end in ${limit / 1000} s` : String(error);
-    throw new Failure("erase-failed", detail, {}, error);
+    if (stub.transport.ended !== null) throw stub.transport.ended;
+    throw new Failure("erase-failed", describe(error), {}, error);
   }
 }
 
 /** Erases whole sectors. */
-export async function eraseRegion(line: Line, offset: number, size: number): Promise<void> {
-  const { loader } = line;
+export async function eraseRegion(stub: Stub, offset: number, size: number): Promise<void> {
+  const { loader } = stub;
   const limit = Math.max(loader.DEFAULT_TIMEOUT, (loader.ERASE_REGION_TIMEOUT_PER_MB * size) / 1_000_000);
-  await insist(line, () =>
+  await insist(stub, () =>
     loader.checkCommand("erase region", loader.ESP_ERASE_REGION, words(offset, size), undefined, undefined, limit),
   );
 }
@@ -138,13 +174,13 @@ export async function eraseRegion(line: Line, offset: number, size: number): Pro
  * what it made of that the checksum will tell.
  */
 export async function writeCompressed(
-  line: Line,
+  stub: Stub,
   offset: number,
   packed: Packed,
   onWritten: (bytes: number) => void,
 ): Promise<{ resent: boolean }> {
-  const { loader, transport } = line;
-  await insist(line, () => loader.flashDeflBegin(packed.size, packed.compressedSize, offset));
+  const { loader, transport } = stub;
+  await insist(stub, () => loader.flashDeflBegin(packed.size, packed.compressedSize, offset));
   let resent = false;
   let timeout = BLOCK_TIMEOUT_MS;
   for (const [sequence, block] of packed.blocks.entries()) {

@@ -5,24 +5,25 @@
 // Whatever goes wrong on a line that is alive is answered by going back to
 // the reset, and in the end by a lower speed.
 
-import { ClassicReset, type ESPLoader, UsbJtagSerialReset } from "esptool-js";
+import { ClassicReset, type ESPLoader, getStubJsonByChipName, UsbJtagSerialReset } from "esptool-js";
 import { asFailure, describe, Failure } from "../failure";
-import { identify } from "./chip";
-import { isRefusal, readFlash } from "./flash";
+import { sleep } from "../pause";
+import { identify, readFlashSize } from "./chip";
+import { lineFailure, readFlash, type Stub } from "./flash";
 import { PatientLoader } from "./loader";
-import { BoardTransport, sleep } from "./transport";
+import { BoardTransport } from "./transport";
 import { stopWatchdogs } from "./watchdog";
 
 /** Speeds that are tried, the fastest first. Bridges from CP2102 on do all of them. */
-export const SPEEDS: readonly number[] = [921600, 460800, 115200];
-export const ROM_SPEED = 115200;
+const SPEEDS: readonly number[] = [921600, 460800, 115200];
+const ROM_SPEED = 115200;
 
 const ESPRESSIF = 0x303a;
 const USB_SERIAL_JTAG = 0x1001;
 
 const SYNC_ROUNDS = 6;
 const SYNCS_PER_ROUND = 5;
-/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then the sum, and an empty line for a console. */
+/** "IMPROV", version 1, a command of 2 bytes: what is your state? Then the checksum, and an empty line for a console. */
 const IMPROV_STATE = new Uint8Array([0x49, 0x4d, 0x50, 0x52, 0x4f, 0x56, 1, 3, 2, 2, 0, 0xe5, 0x0d, 0x0a]);
 const FIRMWARE_ANSWER_MS = 500;
 const STUB_ATTEMPTS = 3;
@@ -38,15 +39,20 @@ export interface LinkOptions {
   stage?(stage: Stage): void;
   /** No speed above this one is tried. */
   readonly baudLimit?: number;
-  /** Where in flash to read to try a speed. */
-  readonly probeOffset: number;
 }
 
-export class Link {
+function belowSpeed(speed: number): number | undefined {
+  return SPEEDS.find((lower) => lower < speed);
+}
+
+export class Link implements Stub {
   readonly transport: BoardTransport;
   /** Whether the chip's own USB is on the line: it has no speed to change. */
   readonly nativeUsb: boolean;
   #loader: ESPLoader;
+  #flashSize = 0;
+  /** The next speed to try, when one has failed. */
+  #lowerSpeed: number | undefined;
   /** The chip is being reset through a USB port that its firmware may have made. */
   #resettingFirmwareUsb = false;
 
@@ -61,6 +67,11 @@ export class Link {
 
   get loader(): ESPLoader {
     return this.#loader;
+  }
+
+  /** Size of the flash chip in bytes. */
+  get flashSize(): number {
+    return this.#flashSize;
   }
 
   get baud(): number {
@@ -164,13 +175,17 @@ export class Link {
     await transport.drainInput(FIRMWARE_ANSWER_MS, FIRMWARE_ANSWER_MS);
   }
 
-  /**
-   * A chip whose USB is driven by its firmware leaves the bus when it is
-   * reset, and comes back as another port: that was not the person.
-   */
   #explain(failure: Failure): Failure {
-    if (failure.code !== "unplugged" || !this.#resettingFirmwareUsb) return failure;
-    return new Failure("not-in-download-mode", "the port went away with the reset, as the firmware had made it");
+    // A chip whose USB is driven by its firmware leaves the bus when it is
+    // reset, and comes back as another port: that was not the person.
+    if (failure.code === "unplugged" && this.#resettingFirmwareUsb) {
+      return new Failure("not-in-download-mode", "the port went away with the reset, as the firmware had made it");
+    }
+    // A board that is put into its loader by hand is there but once for each
+    // attempt: the next one must not begin with the speed that failed.
+    if (this.#lowerSpeed === undefined) return failure;
+    const facts = { ...failure.facts, baudLimit: String(this.#lowerSpeed) };
+    return new Failure(failure.code, failure.detail, facts, failure);
   }
 
   async #startStub(): Promise<void> {
@@ -182,19 +197,29 @@ export class Link {
         if (this.nativeUsb) await stopWatchdogs(loader);
         await loader.chip.postConnect?.(loader);
         this.options.stage?.("stub");
+        await this.#fetchStub();
         await loader.runStub();
-        if (!loader.IS_STUB) {
-          throw new Failure("unknown-chip", `no stub for ${loader.chip.CHIP_NAME}`, { chip: loader.chip.CHIP_NAME });
-        }
+        this.#flashSize = await readFlashSize(loader);
         return;
       } catch (error) {
         if (this.transport.ended !== null) throw this.transport.ended;
         if (error instanceof Failure) throw error;
-        if (attempt === STUB_ATTEMPTS) {
-          throw new Failure(isRefusal(error) ? "unknown" : "noise", describe(error), {}, error);
-        }
+        if (attempt === STUB_ATTEMPTS) throw lineFailure(error);
         this.options.log(`${describe(error)}; trying again`);
       }
+    }
+  }
+
+  /** Fetches the stub ahead of esptool-js, whose error would not tell the network from the line. */
+  async #fetchStub(): Promise<void> {
+    const { loader } = this;
+    const { chip } = loader;
+    const revision = await chip.getChipRevision?.(loader);
+    const stub = await getStubJsonByChipName(chip.CHIP_NAME, revision).catch((error: unknown) => {
+      throw new Failure("offline", describe(error), {}, error);
+    });
+    if (stub === undefined) {
+      throw new Failure("unknown-chip", `no stub for ${chip.CHIP_NAME}`, { chip: chip.CHIP_NAME });
     }
   }
 
@@ -207,12 +232,13 @@ export class Link {
       try {
         if (speed !== this.baud) await this.#changeSpeed(speed);
         // That it answers is not enough: what is read has to come through.
-        await readFlash(this, this.options.probeOffset, 0x1000);
+        await readFlash(this, this.loader.chip.BOOTLOADER_FLASH_OFFSET, 0x1000);
         this.options.log(`Connected at ${speed} baud`);
         return;
       } catch (error) {
         if (this.transport.ended !== null) throw this.transport.ended;
         last = error;
+        this.#lowerSpeed = belowSpeed(speed);
         this.options.log(`${speed} baud does not work: ${describe(error)}`);
         // The chip may be at any speed by now, or have been reset.
         if (speed !== ROM_SPEED) {
@@ -239,12 +265,8 @@ export class Link {
     await loader.readReg(loader.CHIP_DETECT_MAGIC_REG_ADDR, ANSWER_MS);
   }
 
-  get #lowerSpeed(): number | undefined {
-    return this.nativeUsb ? undefined : SPEEDS.find((speed) => speed < this.baud);
-  }
-
   get canSlow(): boolean {
-    return this.#lowerSpeed !== undefined;
+    return !this.nativeUsb && belowSpeed(this.baud) !== undefined;
   }
 
   /**
@@ -252,8 +274,8 @@ export class Link {
    * too much. Returns false if there is no lower one.
    */
   async slower(): Promise<boolean> {
-    const lower = this.#lowerSpeed;
-    if (lower === undefined) return false;
+    const lower = belowSpeed(this.baud);
+    if (this.nativeUsb || lower === undefined) return false;
     await this.transport.reopen(ROM_SPEED);
     await this.#startStub();
     await this.#findSpeed(lower);
@@ -261,23 +283,7 @@ export class Link {
   }
 
   /** Resets the board into its firmware and closes the port. Never throws. */
-  async close(): Promise<void> {
-    // A port that somebody else has open is left alone.
-    if (this.transport.opened) await resetIntoFirmware(this.port);
-    await this.transport.disconnect();
+  close(): Promise<void> {
+    return this.transport.disconnect();
   }
-}
-
-/**
- * Pulls EN while IO0 is left alone: DTR false, RTS true, 100 ms, RTS false.
- * The chip's own USB takes the same as a reset.
- */
-async function resetIntoFirmware(port: SerialPort): Promise<void> {
-  const pulse = async (): Promise<void> => {
-    await port.setSignals({ dataTerminalReady: false, requestToSend: true });
-    await sleep(100);
-    await port.setSignals({ dataTerminalReady: false, requestToSend: false });
-  };
-  // Fails on a port that is closed or gone, and then there is nothing to reset.
-  await Promise.race([pulse().catch(() => undefined), sleep(1000)]);
 }

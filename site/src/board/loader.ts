@@ -1,6 +1,6 @@
 // esptool-js' loader on our own line: it logs to where it is told, and repeats
 // what does no harm when it is done twice if an answer was lost. A connection
-// takes some fifty registers and a stub of several blocks, and would otherwise
+// takes dozens of registers and a stub of several blocks, and would otherwise
 // begin anew each time.
 
 import { ESPLoader } from "esptool-js";
@@ -63,6 +63,8 @@ export class PatientLoader extends ESPLoader {
         // A refusal is an answer, and so is an unknown command.
         const answered = isRefusal(error) || (error instanceof Error && error.name === "UnsupportedCommandError");
         if (error instanceof Failure || answered || attempt === ATTEMPTS) throw error;
+        // Answers name no address: a late one would be taken for the next.
+        await this.transport.drainInput();
       }
     }
   }

@@ -2,50 +2,65 @@
 // its bootloader would start.
 
 import { describe } from "../failure";
-import { HEAD_SIZE, isBlank, parseDescriptor, type AppDescriptor } from "../image";
+import { HEAD_SIZE, parseDescriptor, type AppDescriptor } from "../image";
 import { bootOrder, otadataPartition, RECORD_SIZE } from "../otadata";
 import { parseTable, SECTOR, TABLE_SIZE, type Partition } from "../partition";
 import type { Found } from "../plan";
-import { flashMd5, md5Hex, readFlash, type Line } from "./flash";
+import { isFlashBlank, readFlash, type Stub } from "./flash";
 
-const BLANK_SECTOR_MD5 = md5Hex(new Uint8Array(SECTOR).fill(0xff));
-
-async function runningApp(line: Line, table: readonly Partition[]): Promise<AppDescriptor | null> {
+async function runningApp(stub: Stub, table: readonly Partition[]): Promise<AppDescriptor | null> {
   const otadata = otadataPartition(table);
   const records: [Uint8Array, Uint8Array] | null =
     otadata === null || otadata.size < 2 * SECTOR
       ? null
       : [
-          await readFlash(line, otadata.offset, RECORD_SIZE),
-          await readFlash(line, otadata.offset + SECTOR, RECORD_SIZE),
+          await readFlash(stub, otadata.offset, RECORD_SIZE),
+          await readFlash(stub, otadata.offset + SECTOR, RECORD_SIZE),
         ];
   for (const app of bootOrder(table, records)) {
-    const descriptor = parseDescriptor(await readFlash(line, app.offset, HEAD_SIZE));
+    const descriptor = parseDescriptor(await readFlash(stub, app.offset, HEAD_SIZE));
     if (descriptor !== null) return descriptor;
   }
   return null;
 }
 
+/** What flash holds by the table at one offset; null if there is none. */
+async function lookAt(stub: Stub, flashSize: number, project: string, tableOffset: number): Promise<Found | null> {
+  const table = parseTable(await readFlash(stub, tableOffset, TABLE_SIZE));
+  if (table === null) return null;
+  // A table may be of a larger flash than there is.
+  const app = await runningApp(stub, table.filter((partition) => partition.offset + partition.size <= flashSize));
+  if (app?.projectName === project) return { kind: "own", version: app.version, table };
+  return { kind: "foreign", name: app?.projectName ?? null, version: app?.version ?? null, table };
+}
+
 /**
  * Reads what is on the flash. `project` is the name that tells this project's
- * firmware from others'. Only a lost port is an error: what cannot be read is
- * unreadable.
+ * firmware from others', `tableOffsets` are where its partition tables may
+ * lie. Only a lost port is an error: what cannot be read is unreadable.
  */
-export async function look(line: Line, flashSize: number, project: string, tableOffset: number): Promise<Found> {
-  const { loader, transport } = line;
-  if (flashSize === 0) return { kind: "unreadable" };
+export async function look(
+  stub: Stub,
+  flashSize: number,
+  project: string,
+  tableOffsets: readonly number[],
+): Promise<Found> {
+  const { loader, transport } = stub;
   try {
-    const tableBytes = await readFlash(line, tableOffset, TABLE_SIZE);
-    const table = parseTable(tableBytes);
-    if (table === null) {
-      const bootloader = await flashMd5(line, loader.chip.BOOTLOADER_FLASH_OFFSET, SECTOR);
-      if (bootloader === BLANK_SECTOR_MD5 && isBlank(tableBytes)) return { kind: "blank" };
+    const offsets = tableOffsets.filter((offset) => offset + SECTOR <= flashSize);
+    let found: Found | null = null;
+    for (const offset of offsets) {
+      const there = await lookAt(stub, flashSize, project, offset);
+      // Others may have left a table where ours would be, and be gone.
+      if (there?.kind === "own") return there;
+      found ??= there;
+    }
+    if (found !== null) return found;
+    for (const offset of [loader.chip.BOOTLOADER_FLASH_OFFSET, ...offsets]) {
+      if (await isFlashBlank(stub, offset, SECTOR)) continue;
       return { kind: "foreign", name: null, version: null, table: null };
     }
-    // A table may be of a larger flash than there is.
-    const app = await runningApp(line, table.filter((partition) => partition.offset + partition.size <= flashSize));
-    if (app?.projectName === project) return { kind: "own", version: app.version, table };
-    return { kind: "foreign", name: app?.projectName ?? null, version: app?.version ?? null, table };
+    return { kind: "blank" };
   } catch (error) {
     if (transport.ended !== null) throw transport.ended;
     loader.info(`The flash could not be read: ${describe(error)}`);

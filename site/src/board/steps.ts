@@ -1,6 +1,8 @@
 // In which order parts are written, and that none is written where it must
 // not. Pure: what it decides is carried out in write.ts.
 
+import { Failure } from "../failure";
+import { parseRevisions } from "../image";
 import { overlap, SECTOR, type Partition } from "../partition";
 
 export interface JobPart {
@@ -88,4 +90,29 @@ export function assertSafe(job: Job, flashSize: number): void {
     const [a, b] = [part, next].map(({ offset, bytes }) => ({ offset, size: bytes.length }));
     if (a !== undefined && b !== undefined && overlap(a, b)) throw new Error(`${part.role} lies on ${next.role}`);
   });
+}
+
+function revisionText(revision: number): string {
+  return `${Math.floor(revision / 100)}.${revision % 100}`;
+}
+
+/**
+ * Makes sure that parts run on a revision of the chip, by the rules of
+ * ESP-IDF's bootloader: only an app may exclude newer ones. Throws `Failure`.
+ */
+export function assertRuns(parts: readonly JobPart[], revision: number): void {
+  for (const { role, bytes } of parts) {
+    const named = role === "app" || role === "bootloader" ? parseRevisions(bytes) : null;
+    if (named === null) continue;
+    const { least, most } = named;
+    const found = revisionText(revision);
+    if (revision < least) {
+      const text = revisionText(least);
+      throw new Failure("old-chip", `${role}: needs ${text}, found ${found}`, { found, least: text });
+    }
+    if (role === "app" && most !== null && revision > most) {
+      const text = revisionText(most);
+      throw new Failure("old-chip", `${role}: runs up to ${text}, found ${found}`, { found, most: text });
+    }
+  }
 }

@@ -11,16 +11,17 @@
 
 import { Transport } from "esptool-js";
 import { describe, Failure } from "../failure";
+import { sleep } from "../pause";
+import { BUFFER_SIZE, resetIntoFirmware } from "../port";
 import { encodeFrame, FrameDecoder } from "./slip";
 
 /** How much of the last bytes heard is kept to explain a failure. */
 const TAIL = 2048;
-/**
- * The default of 255 bytes overflows while the page is busy. It is also the
- * most that one write may have under way.
- */
-const BUFFER_SIZE = 0x8000;
+/** For each step of letting a port go: one that is gone may never answer. */
 const CLOSE_LIMIT_MS = 2000;
+/** For a write, beside twice the time that its bytes take on the line. */
+const WRITE_LIMIT_MS = 3000;
+const BITS_PER_BYTE = 10;
 
 /** Nothing usable came in time. The line is to blame, and trying again may help. */
 export class LineError extends Error {
@@ -30,15 +31,14 @@ export class LineError extends Error {
   }
 }
 
-export function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Waits for work at most so long, whatever becomes of it. */
+async function atMost(ms: number, work: Promise<unknown>): Promise<void> {
+  await Promise.race([work.catch(() => undefined), sleep(ms)]);
 }
 
 export class BoardTransport extends Transport {
   /** Bytes heard since the port was opened for the first time. */
   heardBytes = 0;
-  /** Whether this line has the port open. */
-  opened = false;
   /** Frames of the length of an answer to SYNC, whole or garbled. */
   shortFrames = 0;
 
@@ -48,7 +48,14 @@ export class BoardTransport extends Transport {
   #wake: (() => void) | null = null;
   #source: ReadableStreamDefaultReader<Uint8Array> | null = null;
   #reading: Promise<void> = Promise.resolve();
+  /** Whether this line has the port open. */
+  #opened = false;
+  /** Whether it ever had: closed for a moment, on the way to another speed, the port is still its own. */
+  #taken = false;
   #closing = false;
+  #disconnected = false;
+  /** The port being opened, perhaps after having been closed. */
+  #changing: Promise<unknown> = Promise.resolve();
   #ended: Failure | null = null;
   #end: (failure: Failure) => void = () => undefined;
   readonly #whenEnded: Promise<Failure>;
@@ -96,17 +103,49 @@ export class BoardTransport extends Transport {
     // Silent: see above.
   }
 
+  // Once given up, nothing may move the lines in between the last reset.
+
+  override async setRTS(state: boolean): Promise<void> {
+    this.#assertAlive();
+    await super.setRTS(state);
+  }
+
+  override async setDTR(state: boolean): Promise<void> {
+    this.#assertAlive();
+    await super.setDTR(state);
+  }
+
+  override async setSignals(dtr: boolean, rts: boolean): Promise<void> {
+    this.#assertAlive();
+    await super.setSignals(dtr, rts);
+    // usbser.sys of Windows sends RTS only along with DTR.
+    await super.setDTR(dtr);
+  }
+
   override async connect(baud = 115200): Promise<void> {
+    return this.#change(() => this.#open(baud));
+  }
+
+  async #change(work: () => Promise<void>): Promise<void> {
+    const change = work();
+    this.#changing = change.catch(() => undefined);
+    return change;
+  }
+
+  async #open(baud: number): Promise<void> {
     this.#closing = false;
     await this.device.open({ baudRate: baud, bufferSize: BUFFER_SIZE });
-    this.opened = true;
-    // Given up while the port was being opened: nobody would close it.
-    if (this.#ended !== null) {
-      await this.#closePort();
-      throw this.#ended;
-    }
+    this.#opened = true;
+    this.#taken = true;
     this.baudrate = baud;
     this.#reading = this.readLoop();
+    // Given up, and no longer waited for: nobody else would close it.
+    if (this.#disconnected) await this.#closePort();
+    this.#assertAlive();
+  }
+
+  #assertAlive(): void {
+    if (this.#ended !== null) throw this.#ended;
   }
 
   override async readLoop(): Promise<void> {
@@ -178,19 +217,32 @@ export class BoardTransport extends Transport {
 
   /** Writes bytes as they are, to what speaks no frames. */
   async writeBare(bytes: Uint8Array<ArrayBuffer>): Promise<void> {
-    if (this.#ended !== null) throw this.#ended;
+    this.#assertAlive();
     const { writable } = this.device;
     if (writable === null) throw new LineError("the port cannot be written to");
+    const limit = WRITE_LIMIT_MS + (2 * bytes.length * BITS_PER_BYTE * 1000) / this.baudrate;
     const writer = writable.getWriter();
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    let stuck = false;
     try {
-      await this.whileAlive(writer.write(bytes));
+      // A board that takes nothing more would keep this waiting for ever.
+      const timeout = new Promise<never>((_, reject) => {
+        timer = setTimeout(() => {
+          stuck = true;
+          reject(new LineError(`${bytes.length} bytes were not taken in ${Math.round(limit)} ms`));
+        }, limit);
+      });
+      await this.whileAlive(Promise.race([writer.write(bytes), timeout]));
     } catch (error) {
       if (error instanceof Error && error.name === "NetworkError") {
         this.end(new Failure("unplugged", describe(error)));
       }
       throw this.#ended ?? error;
     } finally {
+      clearTimeout(timer);
       writer.releaseLock();
+      // What is stuck would come before what is written next.
+      if (stuck) await atMost(CLOSE_LIMIT_MS, writable.abort());
     }
   }
 
@@ -219,25 +271,43 @@ export class BoardTransport extends Transport {
 
   /** Closes the port and opens it at another speed: Web Serial has no other way to change it. */
   async reopen(baud: number): Promise<void> {
-    await this.#closePort();
-    await sleep(50);
-    if (this.#ended !== null) throw this.#ended;
-    this.flushInput();
-    await this.connect(baud);
-    await sleep(50);
+    return this.#change(async () => {
+      await this.#closePort();
+      await sleep(50);
+      this.#assertAlive();
+      this.flushInput();
+      await this.#open(baud);
+      await sleep(50);
+    });
   }
 
-  /** Closes the port for good. Never throws, and never waits for a port that is gone. */
+  /**
+   * Resets the board into its firmware and closes the port for good. Never
+   * throws, and never waits for a port that is gone. One that somebody else
+   * has open is left alone.
+   */
   override async disconnect(): Promise<void> {
     this.device.removeEventListener("disconnect", this.#onDisconnect);
-    await this.#closePort();
     this.end(new Failure("unknown", "the port is closed"));
+    await atMost(CLOSE_LIMIT_MS, this.#changing);
+    if (this.#taken) await atMost(CLOSE_LIMIT_MS, this.#restart());
+    this.#disconnected = true;
+    await this.#closePort();
+  }
+
+  async #restart(): Promise<void> {
+    if (!this.#opened) {
+      // Given up on the way to another speed, with the chip in its loader.
+      await this.device.open({ baudRate: this.baudrate });
+      this.#opened = true;
+    }
+    await resetIntoFirmware(this.device);
   }
 
   async #closePort(): Promise<void> {
     this.#closing = true;
-    if (!this.opened) return;
-    this.opened = false;
+    if (!this.#opened) return;
+    this.#opened = false;
     const close = async (): Promise<void> => {
       // After a failure nobody needs what is still to be sent.
       if (this.#ended !== null) await this.device.writable?.abort().catch(() => undefined);
@@ -245,6 +315,6 @@ export class BoardTransport extends Transport {
       await this.#reading;
       await this.device.close();
     };
-    await Promise.race([close().catch(() => undefined), sleep(CLOSE_LIMIT_MS)]);
+    await atMost(CLOSE_LIMIT_MS, close());
   }
 }

@@ -19,10 +19,13 @@ const KEY = 0x50d83aa1;
 // Addresses: technical reference manuals of the chips, as esptool 5.3 uses them.
 const RTC = { superKey: 0x8f1d312a, autoFeed: 0x80000000 };
 const LP = { superKey: KEY, autoFeed: 1 << 18 };
+const C6 = { config: 0x600b1c00, protect: 0x600b1c18, superConfig: 0x600b1c1c, superProtect: 0x600b1c20, ...LP };
 const REGISTERS: Readonly<Record<string, Registers>> = {
   "ESP32-C3": { config: 0x60008090, protect: 0x600080a8, superConfig: 0x600080ac, superProtect: 0x600080b0, ...RTC },
   "ESP32-S3": { config: 0x60008098, protect: 0x600080b0, superConfig: 0x600080b4, superProtect: 0x600080b8, ...RTC },
-  "ESP32-C6": { config: 0x600b1c00, protect: 0x600b1c18, superConfig: 0x600b1c1c, superProtect: 0x600b1c20, ...LP },
+  "ESP32-C5": C6,
+  "ESP32-C6": C6,
+  "ESP32-C61": C6,
   "ESP32-H2": { config: 0x600b1c00, protect: 0x600b1c1c, superConfig: 0x600b1c20, superProtect: 0x600b1c24, ...LP },
   "ESP32-P4": { config: 0x50116000, protect: 0x50116018, superConfig: 0x5011601c, superProtect: 0x50116020, ...LP },
 };

@@ -4,7 +4,17 @@ import { describe, Failure } from "../failure";
 import { isBlank } from "../image";
 import { SECTOR, type Partition } from "../partition";
 import { pack, type Packed } from "./deflate";
-import { confirmMd5, eraseChip, eraseRegion, flashMd5, isRefusal, md5Hex, md5OfMany, writeCompressed } from "./flash";
+import {
+  confirmMd5,
+  eraseChip,
+  eraseRegion,
+  flashMd5,
+  isFlashBlank,
+  isRefusal,
+  md5Hex,
+  md5OfMany,
+  writeCompressed,
+} from "./flash";
 import type { Link } from "./link";
 import { Meter } from "./meter";
 import { assertSafe, pieces, writeOrder, type Job, type JobPart } from "./steps";
@@ -109,8 +119,7 @@ class Installation {
   async #blankPartition({ label, offset, size }: Partition): Promise<void> {
     const whole = size - (size % SECTOR);
     if (whole === 0) return;
-    const blank = await md5OfMany(new Uint8Array(whole).fill(0xff));
-    if ((await flashMd5(this.link, offset, whole)) === blank) return;
+    if (await isFlashBlank(this.link, offset, whole)) return;
     this.#report("erase", label);
     try {
       await eraseRegion(this.link, offset, whole);
@@ -172,7 +181,7 @@ class Installation {
     } else if (!this.job.erase) {
       this.#done = end;
       this.#report("verify", part.role);
-      return; // its sum was just seen
+      return; // its digest was just seen
     }
     this.#done = end;
     this.#report("verify", part.role);
@@ -181,7 +190,7 @@ class Installation {
     const mismatch = new Mismatch(part.role, md5, found);
     // A block that was sent twice may have been taken twice: that is mended
     // by doing it again. Otherwise the line carried it right (each block has
-    // a sum of its own), and the flash did not keep it.
+    // a checksum), and the flash did not keep it.
     if (resent) throw mismatch;
     throw this.#lastWord(part.role, mismatch);
   }
@@ -189,8 +198,8 @@ class Installation {
   /** Whether flash holds a part already, from before or from an attempt that broke off. */
   async #isThere(part: JobPart, md5: string): Promise<boolean> {
     if (this.job.erase) return isBlank(part.bytes);
-    // Nearly all that differs differs in the first sector, which is a sum of
-    // milliseconds instead of a second.
+    // Nearly all that differs differs in the first sector, whose digest
+    // takes milliseconds instead of a second.
     const head = part.bytes.subarray(0, SECTOR);
     if (head.length < part.bytes.length && (await flashMd5(this.link, part.offset, head.length)) !== md5Hex(head)) {
       return false;

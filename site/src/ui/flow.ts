@@ -133,7 +133,7 @@ class Flow {
       const { Board } = await engine();
       const board = await Board.connect(port, {
         project: this.setting.index.project,
-        tableOffset: this.tableOffset(this.choice),
+        tableOffsets: (family) => this.tableOffsets(family),
         log: (line) => this.log.push(line),
         stage: stages,
         baudLimit: this.baudLimit,
@@ -160,13 +160,13 @@ class Flow {
     };
   }
 
-  /** Where the partition table lies in what may be installed. */
-  private tableOffset(choice: Choice): number {
-    const tables = releases(this.setting.index, choice)
-      .flatMap((entry) => entry.targets)
+  /** Where partition tables lie in all that was ever released for a chip family, and in most other firmware. */
+  private tableOffsets(family: string): number[] {
+    const tables = this.setting.index.releases
+      .flatMap((entry) => entry.targets.filter((target) => target.chipFamily === family))
       .flatMap((target) => target.parts)
       .filter((part) => part.role === "partition-table");
-    return tables[0]?.offset ?? TABLE_OFFSET;
+    return [...new Set([...tables.map((part) => part.offset), TABLE_OFFSET])];
   }
 
   // What was found
@@ -365,7 +365,9 @@ class Flow {
   private async fail(error: unknown): Promise<void> {
     await this.release();
     if (this.over) return;
-    this.trouble(asFailure(error));
+    const failure = asFailure(error);
+    this.baudLimit = Number(failure.facts["baudLimit"]) || this.baudLimit;
+    this.trouble(failure);
   }
 
   private trouble(failure: Failure): void {

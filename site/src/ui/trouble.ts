@@ -38,7 +38,7 @@ export function troubleScreen(
       "details",
       { class: "technical" },
       h("summary", {}, words.detail),
-      h("pre", { tabindex: 0, "aria-label": words.detail }, technical),
+      h("pre", { tabindex: 0, role: "group", "aria-label": words.detail }, technical),
       copyButton(words.copy, words.copied, () => `${technical}\n${navigator.userAgent}`),
     ),
   );

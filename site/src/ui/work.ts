@@ -29,6 +29,8 @@ export class Work {
   private readonly speed = h("span", { class: "work-speed" });
   private readonly marks = new Map<Step, HTMLElement>();
   private step: Step | null = null;
+  /** Steps that were said: each part is written and checked, and once is enough to hear. */
+  private readonly said = new Set<Step>();
   private quarter = 0;
   private way = 0;
 
@@ -74,7 +76,8 @@ export class Work {
       this.step = step;
       this.now.textContent = words.stepsNow[step];
       this.mark(step);
-      this.say(words.stepsNow[step]);
+      if (!this.said.has(step)) this.say(words.stepsNow[step]);
+      this.said.add(step);
     }
     const quarter = Math.floor(this.way * 4);
     if (quarter > this.quarter) {

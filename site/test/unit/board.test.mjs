@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { inflateSync } from "node:zlib";
 import { load } from "./bundle.mjs";
-import { NVS, parsed } from "./flash.mjs";
+import { app, NVS, parsed } from "./flash.mjs";
 
-const { assertSafe, encodeFrame, FrameDecoder, Meter, pack, pieces, writeOrder } = await load(
+const { assertRuns, assertSafe, encodeFrame, FrameDecoder, Meter, pack, pieces, writeOrder } = await load(
   "board/slip", "board/steps", "board/deflate", "board/meter",
 );
 
@@ -85,6 +85,21 @@ test("a_job_that_would_touch_what_it_keeps_is_refused", () => {
   assert.throws(() => assertSafe(job({ parts: [part("app", 0x3ff000, 0x1001)] }), size), /beyond the end of the flash/);
   const each = [part("bootloader", 0, 0x8001), part("partition-table", 0x8000, 0xc00)];
   assert.throws(() => assertSafe(job({ parts: each, keep: [] }), size), /bootloader lies on partition-table/);
+});
+
+test("firmware_for_another_revision_of_the_chip_is_refused", () => {
+  const parts = (role, revisions) => [{ role, offset: 0, bytes: app(revisions) }];
+  const refused = (role, revisions, revision, facts) =>
+    assert.throws(() => assertRuns(parts(role, revisions), revision), { code: "old-chip", facts });
+  for (const role of ["app", "bootloader"]) {
+    assertRuns(parts(role, { least: 3, most: 199 }), 3);
+    refused(role, { least: 3 }, 2, { found: "0.2", least: "0.3" });
+    refused(role, { least: 101 }, 100, { found: "1.0", least: "1.1" });
+  }
+  assertRuns(parts("app", { most: 199 }), 199);
+  refused("app", { most: 199 }, 200, { found: "2.0", most: "1.99" });
+  assertRuns(parts("bootloader", { most: 199 }), 200);
+  assertRuns([{ role: "otadata", offset: 0, bytes: new Uint8Array(64).fill(0xff) }], 0);
 });
 
 test("what_is_packed_is_what_the_stub_unpacks_and_its_sizes_are_those_of_the_blocks", async () => {

@@ -17,8 +17,8 @@ export const OTA_1 = { label: "ota_1", type: APP, subtype: 0x11, offset: 0x19000
 
 /** What `parseTable` makes of an entry. */
 export function parsed(entry) {
-  const { label, type, subtype, offset, size, flags = 0 } = entry;
-  return { label, type, subtype, offset, size, encrypted: (flags & 1) !== 0, readonly: (flags & 2) !== 0 };
+  const { label, type, subtype, offset, size } = entry;
+  return { label, type, subtype, offset, size };
 }
 
 export function table(entries, { md5 = true } = {}) {
@@ -72,13 +72,14 @@ export function record(sequence, { state = UNDEFINED, crc = sequence === null ? 
 }
 
 /** An app image with a descriptor, `size` bytes of it. */
-export function app({ version = "1.2.3", project = "towline-device", chip = 5, secure = 0, size = 0x200 } = {}) {
+export function app({ version = "1.2.3", project = "towline-device", least = 0, most = 0xffff, size = 0x200 } = {}) {
   const bytes = Buffer.alloc(size);
   bytes[0] = 0xe9;
   bytes[1] = 1;
-  bytes.writeUInt16LE(chip, 12);
+  bytes.writeUInt16LE(5, 12);
+  bytes.writeUInt16LE(least, 15);
+  bytes.writeUInt16LE(most, 17);
   bytes.writeUInt32LE(0xabcd5432, 0x20);
-  bytes.writeUInt32LE(secure, 0x24);
   bytes.write(version, 0x30, "latin1");
   bytes.write(project, 0x50, "latin1");
   bytes.write("12:34:56", 0x70, "latin1");

@@ -5,18 +5,12 @@ import { test } from "node:test";
 import { load } from "./bundle.mjs";
 import { app } from "./flash.mjs";
 
-const { isBlank, isImage, parseDescriptor } = await load("image");
+const { isBlank, isImage, parseDescriptor, parseRevisions } = await load("image");
 
 test("a_descriptor_is_read_as_it_was_written", () => {
-  assert.deepEqual(parseDescriptor(app({ version: "v2.0.0-rc.1", secure: 7, chip: 9 })), {
-    chipId: 9,
-    secureVersion: 7,
+  assert.deepEqual(parseDescriptor(app({ version: "v2.0.0-rc.1" })), {
     version: "v2.0.0-rc.1",
     projectName: "towline-device",
-    time: "12:34:56",
-    date: "Jan  2 2026",
-    idfVersion: "v5.3.1",
-    elfSha256: "ab".repeat(32),
   });
 });
 
@@ -35,6 +29,14 @@ test("what_is_no_app_has_no_descriptor", () => {
   other[0] = 0xea;
   assert.equal(parseDescriptor(other), null, "another magic");
   assert.equal(isImage(bootloader), true);
+});
+
+test("an_image_names_the_revisions_of_its_chip", () => {
+  assert.deepEqual(parseRevisions(app({ least: 3, most: 199 })), { least: 3, most: 199 });
+  assert.deepEqual(parseRevisions(app({ least: 101 })), { least: 101, most: null });
+  assert.deepEqual(parseRevisions(app({ most: 0 })), { least: 0, most: null }, "an older tool's");
+  assert.equal(parseRevisions(app().subarray(0, 0x1f)), null, "too short");
+  assert.equal(parseRevisions(new Uint8Array(0x120).fill(0xff)), null, "blank");
 });
 
 test("blank_is_only_what_was_erased", () => {

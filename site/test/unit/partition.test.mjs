@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { load } from "./bundle.mjs";
 import { FACTORY, NVS, NVS_KEYS, OTA_0, OTA_1, OTADATA, parsed, PHY, SPIFFS, table } from "./flash.mjs";
 
-const { compare, holdsPersonalData, isSettings, overlap, parseTable, subtypeName, typeName } = await load("partition");
+const { compare, holdsPersonalData, isSettings, overlap, parseTable } = await load("partition");
 
 const LAYOUT = [NVS, OTADATA, OTA_0, OTA_1, SPIFFS];
 
@@ -13,7 +13,7 @@ test("a_table_is_read_as_it_was_written", () => {
   assert.deepEqual(parseTable(table(entries)), entries.map(parsed));
 });
 
-test("a_table_without_a_sum_is_read", () => {
+test("a_table_without_a_digest_is_read", () => {
   assert.deepEqual(parseTable(table(LAYOUT, { md5: false })), LAYOUT.map(parsed));
 });
 
@@ -23,7 +23,7 @@ test("a_table_inside_a_larger_buffer_is_read_at_its_place", () => {
   assert.deepEqual(parseTable(buffer.subarray(0x100)), LAYOUT.map(parsed));
 });
 
-test("every_changed_byte_of_the_entries_breaks_the_sum", () => {
+test("every_changed_byte_of_the_entries_breaks_the_digest", () => {
   for (let at = 0; at < LAYOUT.length * 32; at++) {
     const bytes = table(LAYOUT);
     bytes[at] ^= 0x01;
@@ -35,7 +35,7 @@ test("what_is_no_table_is_none", () => {
   assert.equal(parseTable(new Uint8Array(0xc00).fill(0xff)), null, "blank flash");
   assert.equal(parseTable(new Uint8Array(0xc00)), null, "zeros");
   assert.equal(parseTable(new Uint8Array(0)), null, "nothing");
-  assert.equal(parseTable(table([])), null, "only a sum");
+  assert.equal(parseTable(table([])), null, "only a digest");
   const broken = table(LAYOUT, { md5: false });
   broken.set([0x12, 0x34], 64);
   assert.equal(parseTable(broken), null, "unknown bytes between the entries");
@@ -48,24 +48,6 @@ test("a_table_without_an_end_stops_at_the_length_of_a_table", () => {
   bytes.set(table(full, { md5: false }));
   bytes.set([0xaa, 0x50], 0xc00);
   assert.equal(parseTable(bytes).length, 96);
-});
-
-test("names_are_those_of_partitions_csv", () => {
-  const all = [NVS, OTADATA, PHY, NVS_KEYS, SPIFFS, FACTORY, OTA_0, OTA_1];
-  assert.deepEqual(all.map((p) => `${typeName(p)},${subtypeName(p)}`), [
-    "data,nvs",
-    "data,ota",
-    "data,phy",
-    "data,nvs_keys",
-    "data,spiffs",
-    "app,factory",
-    "app,ota_0",
-    "app,ota_1",
-  ]);
-  assert.equal(subtypeName({ ...FACTORY, subtype: 0x20 }), "test");
-  assert.equal(subtypeName({ ...SPIFFS, subtype: 0x83 }), "littlefs");
-  assert.equal(subtypeName({ ...SPIFFS, subtype: 0x90 }), "0x90");
-  assert.equal(typeName({ ...SPIFFS, type: 0x40 }), "0x40");
 });
 
 test("what_a_person_would_miss_is_told_from_what_comes_back_by_itself", () => {
