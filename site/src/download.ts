@@ -3,6 +3,7 @@
 // board is never begun with half of what it needs.
 
 import { asFailure, describe, Failure } from "./failure";
+import { toHex } from "./hex";
 import type { PartRef, Role, Target } from "./index";
 
 export interface Part {
@@ -12,8 +13,7 @@ export interface Part {
 }
 
 async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
-  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
-  return Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return toHex(new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)));
 }
 
 function tampered(part: PartRef, expected: string, found: string): Failure {
@@ -77,8 +77,8 @@ async function fetchPart(
     // The stream broke off: the network, not the file.
     throw asFailure(error, "offline", { file: part.path });
   }
-  const sum = await sha256(bytes);
-  if (sum !== part.sha256) throw tampered(part, part.sha256, sum);
+  const digest = await sha256(bytes);
+  if (digest !== part.sha256) throw tampered(part, part.sha256, digest);
   return { role: part.role, offset: part.offset, bytes };
 }
 

@@ -385,6 +385,8 @@ class Flow {
       "wrong-chip": [otherVersion, newBoard],
       "secure-download": [newBoard],
       "flash-encrypted": [newBoard],
+      "secure-boot": [newBoard],
+      "old-chip": [otherVersion, newBoard],
       "download-missing": [otherVersion],
       "download-tampered": [otherVersion],
       offline: [],

@@ -76,7 +76,9 @@ export class Wifi {
     try {
       const port = this.port();
       if (!port?.readable || !port.writable) throw new Error("the line is closed");
-      const improv = new library.ImprovSerial(port as SerialPort, SILENT);
+      const { readable } = port;
+      const writable = this.writable(port.writable);
+      const improv = new library.ImprovSerial({ readable, writable } as SerialPort, SILENT);
       this.improv = improv;
       await improv.initialize(PATIENCE);
       this.answered();
@@ -94,6 +96,26 @@ export class Wifi {
     this.round += 1;
     void this.improv?.close().catch(() => undefined);
     this.improv = null;
+  }
+
+  /**
+   * What the library writes to. It asks once a second for as long as it waits,
+   * also when the board is gone, and keeps the lock of a stream that fails:
+   * so this one never does, and after the look writes nothing.
+   */
+  private writable(line: WritableStream<Uint8Array>): WritableStream<Uint8Array> {
+    const { round } = this;
+    return new WritableStream({
+      write: async (bytes) => {
+        if (round !== this.round) return;
+        try {
+          const writer = line.getWriter();
+          await writer.write(bytes).finally(() => writer.releaseLock());
+        } catch {
+          // That the line is lost is told by what reads it.
+        }
+      },
+    });
   }
 
   private show(status: string, ...nodes: Node[]): void {

@@ -119,7 +119,11 @@ fn sync() -> Vec<u8> {
 
 #[test]
 fn a_query_makes_its_board_and_nothing_else_does() {
-    for query in ["", "chip=esp32s3&flash=16MB&psram=8MB&wiring=usb&paced=1&held=1", "chip=esp32"] {
+    for query in [
+        "",
+        "chip=esp32s3&flash=16MB&psram=8MB&wiring=usb&paced=1&held=1",
+        "chip=esp32&secure_download=1&secure_boot=1&encrypted=1",
+    ] {
         assert!(Session::new(query).is_ok(), "{query}");
     }
     for query in [
