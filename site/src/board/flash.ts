@@ -150,7 +150,11 @@ export async function eraseChip(stub: Stub, flashSize: number): Promise<void> {
   const limit = 20_000 + 16_000 * Math.ceil(flashSize / 0x100000);
   try {
     for (let attempt = 1; ; attempt++) {
-      if ((await eraseOnce(stub, limit)) || (await isFlashBlank(stub, 0, flashSize))) return;
+      const said = await eraseOnce(stub, limit).catch((error: unknown) => {
+        if (error instanceof LineError) return false;
+        throw error;
+      });
+      if (said || (await isFlashBlank(stub, 0, flashSize))) return;
       if (attempt === ATTEMPTS) throw new LineError("the command to erase does not arrive");
     }
   } catch (error) {
