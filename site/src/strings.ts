@@ -156,7 +156,7 @@ const en = {
   // After
   doneTitle: "Done",
   doneLead: (version: string) => `${version} is on your board, read back and checked.`,
-  doneSilent: "Nothing was heard from the board since. If it does not run, press its button RESET (or EN) once.",
+  doneSilent: "Whether it runs could not be heard. If it does not, press the board’s button RESET (or EN) once.",
   another: "Install another board",
   openDevice: "Open the device’s page",
   wifi: "Wi-Fi",
@@ -567,8 +567,7 @@ const de: Words = {
 
   doneTitle: "Fertig",
   doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft.`,
-  doneSilent:
-    "Seitdem war nichts vom Board zu hören. Falls es nicht läuft, drücke einmal seine Taste RESET (oder EN).",
+  doneSilent: "Ob sie läuft, war nicht zu hören. Falls nicht, drücke einmal die Taste RESET (oder EN) des Boards.",
   another: "Noch ein Board installieren",
   openDevice: "Seite des Geräts öffnen",
   wifi: "WLAN",

@@ -2,7 +2,7 @@
 // with the console and Wi-Fi on it.
 
 import { Failure } from "../failure";
-import { Line } from "../line";
+import { Line, type ImprovPort } from "../line";
 import { Console } from "./console";
 import { h } from "./dom";
 import { presentPort } from "./port";
@@ -14,19 +14,22 @@ const TRIES = 10;
 const BETWEEN = 500;
 /** Time in which a board that started says something, in milliseconds. */
 const PATIENCE = 5000;
+/** The last words of a chip that stays in its loader. */
+const IN_LOADER = /waiting for download\s*$/i;
 
 export class After {
   readonly nodes: Node[];
   private readonly console: Console;
   private readonly wifi: Wifi | null;
   private readonly hint = h("p", { class: "after-hint", role: "status" });
-  private heard = false;
+  /** The end of what the board has said. */
+  private heard = "";
   private line: Line | null = null;
   private ended = false;
 
   constructor(
     private readonly setting: Setting,
-    private port: SerialPort,
+    private serial: SerialPort,
     /** The console is what was asked for: it comes first, and a port that does not open is a failure. */
     private readonly consoleAlone: boolean,
   ) {
@@ -35,7 +38,8 @@ export class After {
       () => void this.restart(),
       () => void this.reconnect().catch(() => this.console.lost()),
     );
-    this.wifi = setting.index.improv ? new Wifi(setting, () => this.line?.improv() ?? null, () => this.hear()) : null;
+    const port = (): ImprovPort | null => this.line?.improv() ?? null;
+    this.wifi = setting.index.improv ? new Wifi(setting, port, () => this.hear("Improv")) : null;
     const wifi = this.wifi ? [this.wifi.element] : [];
     this.nodes = consoleAlone ? [this.console.element, ...wifi] : [this.hint, ...wifi, this.console.element];
   }
@@ -47,12 +51,12 @@ export class After {
     await this.open(TRIES).catch(() => this.console.lost());
     // Whether it runs is not known: on some boards only the button restarts it.
     setTimeout(() => {
-      if (!this.heard) this.hint.textContent = this.setting.words.doneSilent;
+      if (!this.heard || IN_LOADER.test(this.heard)) this.hint.textContent = this.setting.words.doneSilent;
     }, PATIENCE);
   }
 
-  private hear(): void {
-    this.heard = true;
+  private hear(text: string): void {
+    this.heard = (this.heard + text).slice(-64);
     this.hint.textContent = "";
   }
 
@@ -72,14 +76,14 @@ export class After {
 
   /** Opens the port of the board, which may be another one by now: firmware with USB of its own brings it. */
   private async reconnect(): Promise<void> {
-    this.port = (await presentPort(this.port)) ?? (await navigator.serial.requestPort());
+    this.serial = (await presentPort(this.serial)) ?? (await navigator.serial.requestPort());
     await this.open(1);
   }
 
   private async open(tries: number): Promise<void> {
     const listener = {
       text: (text: string) => {
-        this.hear();
+        this.hear(text);
         this.console.write(text);
       },
       lost: () => {
@@ -89,9 +93,9 @@ export class After {
     };
     for (let left = tries; ; left -= 1) {
       try {
-        const present = await presentPort(this.port);
+        const present = await presentPort(this.serial);
         if (!present) throw new Failure("unplugged");
-        this.port = present;
+        this.serial = present;
         this.line = await Line.open(present, listener);
         break;
       } catch (error) {

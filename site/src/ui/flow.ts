@@ -211,7 +211,11 @@ class Flow {
     this.frame.say(words.foundTitle(board.chip.family));
   }
 
-  private async download(target: Target, onProgress: (done: number, total: number) => void, signal: AbortSignal): Promise<Part[]> {
+  private async download(
+    target: Target,
+    onProgress: (done: number, total: number) => void,
+    signal: AbortSignal,
+  ): Promise<Part[]> {
     try {
       return await downloadParts(this.setting.base, target, onProgress, { signal, again: this.fetchAgain });
     } catch (error) {
