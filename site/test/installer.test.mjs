@@ -176,11 +176,23 @@ describe("only what fits is offered", { concurrency: 2 }, () => {
     });
   });
 
-  test("the smaller target alone, on a board with flash enough and no PSRAM", async () => {
-    await harbour.open({ board: { chip: "esp32s3", flash: "16MB" } }, async (it) => {
+  test("the smaller target alone, on a board with flash enough and too little PSRAM", async () => {
+    await harbour.open({ board: { chip: "esp32s3", flash: "16MB", psram: "2MB" } }, async (it) => {
       await it.connect("ESP32-S3");
       assert.deepEqual(await targets(it), []);
       assert.ok(await it.dialog.getByText("(esp32s3)").isVisible());
+    });
+  });
+
+  test("the larger target with a warning, where the chip does not tell of PSRAM", async () => {
+    await harbour.open({ board: { chip: "esp32s3", flash: "16MB" } }, async (it) => {
+      await it.connect("ESP32-S3");
+      const radio = (name) => it.dialog.locator(".found-targets label", { hasText: name }).getByRole("radio");
+      const warning = it.dialog.getByText(words.warnings["psram-unknown"]);
+      assert.ok(await radio("esp32s3").isChecked());
+      assert.equal(await warning.isVisible(), false);
+      await radio("s3-large").check();
+      await warning.waitFor();
     });
   });
 
