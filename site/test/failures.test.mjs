@@ -83,6 +83,13 @@ const FAILURES = [
     way: words.newBoard,
   },
   {
+    code: "secure-boot",
+    board: { secure_boot: 1 },
+    break: () => {},
+    mend: (it) => it.board.use({ secure_boot: false }),
+    way: words.newBoard,
+  },
+  {
     code: "flash-encrypted",
     board: { encrypted: 1 },
     break: () => {},
