@@ -60,7 +60,11 @@ async function esptool(port, parts, baudrate, verify) {
 
 async function ours(port, parts, baudLimit) {
   const begin = performance.now();
-  const board = await Board.connect(port, { project: "bench", tableOffset: 0x8000, log() {}, baudLimit });
+  let baud = 0;
+  const log = (line) => {
+    baud = Number(line.match(/^Connected at (\\d+) baud/)?.[1] ?? baud);
+  };
+  const board = await Board.connect(port, { project: "bench", tableOffsets: () => [0x8000], log, baudLimit });
   const connected = performance.now();
   let worst = 0;
   let last = connected;
@@ -72,7 +76,6 @@ async function ours(port, parts, baudLimit) {
   await board.install({ parts, erase: false, keep: [] }, () => {});
   clearInterval(watch);
   const written = performance.now();
-  const { baud } = board;
   await board.disconnect();
   return { connect: connected - begin, write: written - connected, baud, worst };
 }

@@ -58,7 +58,7 @@ const en = {
     `${espflash}. Settings on the board stay, unless this version divides the flash differently.`,
   files: "Files",
   onComputer: "Open this page on a computer",
-  onComputerWhy: "Boards are installed over USB, and this browser cannot reach the USB port of a phone or tablet.",
+  onComputerWhy: "Firmware is installed over USB, and this browser cannot reach the USB port of a phone or tablet.",
   address: "Address of this page",
 
   // Before the browser's own window
@@ -100,6 +100,7 @@ const en = {
   settings: "Settings",
   keep: "Keep my settings",
   keepHint: "Wi-Fi, names and saved data stay as they are.",
+  keepSome: "What is not listed below stays as it is.",
   keepNot: "Not possible here: they would be written over, or nobody knows where they are.",
   erase: "Erase everything",
   eraseHint: "The board starts as if it were new.",
@@ -122,7 +123,7 @@ const en = {
     prerelease: "This is a pre-release, meant for testing.",
     yanked: (reason: string) => (reason ? `This version was yanked: ${reason}` : "This version was yanked."),
     "app-running-other-project": "Settings on this board are from another firmware. This one may not understand them.",
-    "psram-unknown": "The chip does not tell whether it has PSRAM. Make sure that it fits your board.",
+    "psram-unknown": "The chip does not tell whether it has PSRAM. Make sure that your board has it.",
   },
   same: (version: string) => `${version} is already on this board. Installing it again repairs what may be damaged.`,
   installVersion: (version: string) => `Install ${version}`,
@@ -157,7 +158,7 @@ const en = {
   doneTitle: "Done",
   doneLead: (version: string) => `${version} is on your board, read back and checked.`,
   doneSilent: "Whether it runs could not be heard. If it does not, press the board’s button RESET (or EN) once.",
-  another: "Install another board",
+  another: "Install on another board",
   openDevice: "Open the device’s page",
   wifi: "Wi-Fi",
   wifiLooking: "Asking the board whether it wants Wi-Fi …",
@@ -240,7 +241,7 @@ const en = {
         "Check that the board has power. Is there a light on it?",
         "Perhaps this is the port of something else. Choose another one.",
         "Use another USB cable, and no hub.",
-        "Put the board into download mode by hand: hold BOOT, press RESET once, let go of BOOT.",
+        "Put the board into download mode by hand: hold BOOT, press RESET once, let go of BOOT. Then try again.",
       ],
     }),
     "not-in-download-mode": () => ({
@@ -284,7 +285,7 @@ const en = {
           "flash-size":
             `${f["version"] ?? "This version"} needs more flash than this ${f["chip"] ?? "chip"} has ` +
             `(${f["flash"] ?? "?"}).`,
-          psram: `${f["version"] ?? "This version"} needs PSRAM that this ${f["chip"] ?? "chip"} does not have.`,
+          psram: `${f["version"] ?? "This version"} needs more PSRAM than this ${f["chip"] ?? "chip"} has.`,
           "no-parts":
             `${f["version"] ?? "This version"} has updates for ${f["chip"] ?? "this chip"}, but nothing for a first ` +
             `install.`,
@@ -320,8 +321,8 @@ const en = {
     "secure-download": () => ({
       title: "This chip is locked",
       why:
-        "It is in secure download mode, which its maker turned on for good. It does not tell what it is, so nothing " +
-        "was written.",
+        "It is in secure download mode, which its maker turned on for good. It does not let anybody read what is on " +
+        "it, so nothing was written.",
       steps: [
         "Ask whoever set the chip up how it gets new firmware.",
         "If it runs this firmware already, it can still update itself over the network.",
@@ -396,7 +397,7 @@ const en = {
       ],
     }),
     "verify-mismatch": (f: Facts) => ({
-      title: "The board holds something else than was sent",
+      title: "The board holds something other than what was sent",
       why:
         `Reading back ${f["part"] ? `the ${f["part"]}` : "the firmware"} gave other bytes. Do not use the board like ` +
         `this.`,
@@ -447,11 +448,11 @@ const de: Words = {
   yankedVersions: "Zurückgezogen",
   prerelease: "Vorabversion",
   yanked: (reason) => (reason ? `Zurückgezogen: ${reason}` : "Zurückgezogen"),
-  yankedHint: "Nimm eine andere Version, wenn du nicht gerade diese brauchst.",
+  yankedHint: "Nimm eine andere Version, außer du brauchst genau diese.",
   released: (date) => `vom ${date}`,
   whatsNew: (version) => `Neu in ${version}`,
-  notes: "Notizen zur Version",
-  noNotes: "Zu dieser Version gibt es keine Notizen.",
+  notes: "Versionshinweise",
+  noNotes: "Zu dieser Version gibt es keine Hinweise.",
   chips: (families) => `Für Boards mit ${families}`,
   connectBoard: "Board verbinden",
   connectHint: "Dauert etwa zwei Minuten. Geschrieben wird erst, wenn du es sagst.",
@@ -470,7 +471,8 @@ const de: Words = {
   files: "Dateien",
   onComputer: "Öffne diese Seite an einem Computer",
   onComputerWhy:
-    "Boards werden über USB installiert, und dieser Browser erreicht den Anschluss eines Telefons oder Tablets nicht.",
+    "Firmware kommt über USB auf das Board, und dieser Browser erreicht den USB-Anschluss eines Telefons oder Tablets " +
+    "nicht.",
   address: "Adresse dieser Seite",
 
   beforeTitle: "Board verbinden",
@@ -483,7 +485,7 @@ const de: Words = {
   beforeNote: "Nicht sicher, welches? Zieh das Board ab, steck es wieder an und sieh, welche Zeile zurückkommt.",
   choosePort: "Anschluss wählen",
   waitingForPort: "Warte auf deine Wahl in der Liste des Browsers …",
-  connectingTitle: "Dein Board wird angesehen",
+  connectingTitle: "Dein Board wird untersucht",
   connecting: "Das dauert ein paar Sekunden. Noch wird nichts geschrieben.",
   stages: {
     open: "Anschluss öffnen",
@@ -510,9 +512,10 @@ const de: Words = {
   settings: "Einstellungen",
   keep: "Einstellungen behalten",
   keepHint: "WLAN, Namen und gespeicherte Daten bleiben, wie sie sind.",
+  keepSome: "Was unten nicht genannt ist, bleibt, wie es ist.",
   keepNot: "Geht hier nicht: sie würden überschrieben, oder niemand weiß, wo sie liegen.",
   erase: "Alles löschen",
-  eraseHint: "Das Board beginnt wie neu.",
+  eraseHint: "Das Board startet wie neu.",
   eraseOnly: "Auf diesem Board ist nichts zu verlieren. Es wird zuerst ganz gelöscht.",
   lostTitle: "Das geht verloren",
   lostAll: "Alles, was auf dem Board ist: Firmware, Einstellungen, gespeicherte Daten.",
@@ -523,17 +526,18 @@ const de: Words = {
     overwritten: (name) => `${name}: wird überschrieben`,
   },
   warnings: {
-    "table-changed": "Diese Version teilt den Flash anders auf, als er auf dem Board ist.",
+    "table-changed": "Diese Version teilt den Flash anders auf als die auf dem Board.",
     "older-than-min-from": (minFrom, now) =>
       `Diese Version versteht Einstellungen ab ${minFrom}; auf dem Board ist ${now}. Lösche alles, oder installiere ` +
       `zuerst ${minFrom}.`,
-    downgrade: (now) => `Das ist älter als ${now} auf dem Board. Neuere Einstellungen versteht es vielleicht nicht.`,
+    downgrade: (now) => 
+      `Diese Version ist älter als ${now} auf dem Board. Neuere Einstellungen versteht sie vielleicht nicht.`,
     prerelease: "Das ist eine Vorabversion zum Testen.",
     yanked: (reason) =>
       reason ? `Diese Version wurde zurückgezogen: ${reason}` : "Diese Version wurde zurückgezogen.",
     "app-running-other-project":
       "Die Einstellungen auf diesem Board sind von einer anderen Firmware. Diese versteht sie vielleicht nicht.",
-    "psram-unknown": "Der Chip verrät nicht, ob er PSRAM hat. Achte darauf, dass es zu deinem Board passt.",
+    "psram-unknown": "Der Chip verrät nicht, ob er PSRAM hat. Vergewissere dich, dass dein Board es hat.",
   },
   same: (version) =>
     `${version} ist schon auf diesem Board. Noch einmal installieren repariert, was beschädigt sein mag.`,
@@ -561,24 +565,26 @@ const de: Words = {
   stopText:
     "Auf dem Board bleibt eine halbe Firmware, und es startet erst nach erneutem Installieren. Schaden nimmt es nicht.",
   stopEarly: "Noch wurde nichts geschrieben. Das Board bleibt, wie es ist.",
-  stop: "Abbrechen",
+  stop: "Installation abbrechen",
   goOn: "Weiter installieren",
   stopping: "Wird abgebrochen …",
 
   doneTitle: "Fertig",
   doneLead: (version) => `${version} ist auf deinem Board, zurückgelesen und geprüft.`,
-  doneSilent: "Ob sie läuft, war nicht zu hören. Falls nicht, drücke einmal die Taste RESET (oder EN) des Boards.",
-  another: "Noch ein Board installieren",
+  doneSilent: 
+    "Ob die Firmware läuft, war nicht zu hören. Wenn nicht, drücke einmal die Taste RESET (oder EN) des Boards.",
+  another: "Auf einem weiteren Board installieren",
   openDevice: "Seite des Geräts öffnen",
   wifi: "WLAN",
   wifiLooking: "Das Board wird gefragt, ob es WLAN möchte …",
   wifiNone:
-    "Das Board bot nicht an, WLAN über USB einzurichten. Vielleicht braucht es noch einen Moment, oder es geht anders.",
+    "Das Board bot nicht an, WLAN über USB einzurichten. Vielleicht braucht es noch einen " +
+    "Moment, oder es richtet sein Netz auf andere Weise ein.",
   wifiAgain: "Noch einmal fragen",
   wifiReady: (device) => (device ? `Verbinde ${device} mit deinem Netz.` : "Verbinde das Board mit deinem Netz."),
   wifiStopped: "Das Board nimmt im Moment keine WLAN-Daten an.",
   wifiScanning: "Netze werden gesucht …",
-  wifiNoScan: "Das Board kann keine Netze auflisten. Gib den Namen von deinem ein.",
+  wifiNoScan: "Das Board kann keine Netze auflisten. Gib den Namen deines Netzes ein.",
   wifiNetwork: "Netz",
   wifiOther: "Anderes Netz …",
   wifiName: "Name des Netzes (SSID)",
@@ -621,7 +627,7 @@ const de: Words = {
     }),
     "insecure-context": () => ({
       title: "Diese Seite wurde nicht sicher geöffnet",
-      why: "Browser lassen nur Seiten an USB-Anschlüsse, die über https:// oder von diesem Computer kamen.",
+      why: "An USB-Anschlüsse lassen Browser nur Seiten, die über https:// oder von diesem Computer kamen.",
       steps: ["Öffne die Seite unter ihrer https://-Adresse.", "Oder installiere mit einem Befehl im Terminal."],
     }),
     "no-port": () => ({
@@ -650,11 +656,11 @@ const de: Words = {
         "Hat das Board Strom? Leuchtet etwas darauf?",
         "Vielleicht gehört der Anschluss zu etwas anderem. Wähle einen anderen.",
         "Nimm ein anderes USB-Kabel und keinen Hub.",
-        "Starte den Lader von Hand: BOOT halten, RESET einmal drücken, BOOT loslassen.",
+        "Starte den Lader von Hand: BOOT halten, RESET einmal drücken, BOOT loslassen. Versuche es dann noch einmal.",
       ],
     }),
     "not-in-download-mode": () => ({
-      title: "Das Board wartet nicht auf Firmware",
+      title: "Das Board ist nicht im Download-Modus",
       why: "Es lebt, aber sein Lader antwortete nicht. Bei manchen Boards starten ihn nur die Tasten.",
       steps: [
         "Halte die Taste BOOT (auch IO0, FLASH oder 0).",
@@ -695,7 +701,7 @@ const de: Words = {
           "flash-size":
             `${f["version"] ?? "Diese Version"} braucht mehr Flash, als dieser ${f["chip"] ?? "Chip"} hat ` +
             `(${f["flash"] ?? "?"}).`,
-          psram: `${f["version"] ?? "Diese Version"} braucht PSRAM, das dieser ${f["chip"] ?? "Chip"} nicht hat.`,
+          psram: `${f["version"] ?? "Diese Version"} braucht mehr PSRAM, als dieser ${f["chip"] ?? "Chip"} hat.`,
           "no-parts":
             `${f["version"] ?? "Diese Version"} hat für ${f["chip"] ?? "diesen Chip"} nur Aktualisierungen, nichts ` +
             `für den Anfang.`,
@@ -734,10 +740,10 @@ const de: Words = {
     "secure-download": () => ({
       title: "Dieser Chip ist verschlossen",
       why:
-        "Er ist im sicheren Download-Modus, für immer so eingestellt. Er verrät nicht, was er ist, darum wurde " +
-        "nichts geschrieben.",
+        "Er ist für immer im sicheren Download-Modus. Er lässt niemanden lesen, was auf ihm ist, darum wurde nichts " +
+        "geschrieben.",
       steps: [
-        "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
+        "Frage die Leute, die den Chip eingerichtet haben, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
         "Oder nimm ein anderes Board.",
       ],
@@ -748,7 +754,7 @@ const de: Words = {
         "Secure Boot ist für immer eingeschaltet. Die Firmware von hier ist nicht mit dem Schlüssel dieses Chips " +
         "signiert und würde nicht starten, darum wurde nichts geschrieben.",
       steps: [
-        "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
+        "Frage die Leute, die den Chip eingerichtet haben, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
         "Oder nimm ein anderes Board.",
       ],
@@ -759,7 +765,7 @@ const de: Words = {
         "Er startet nur Firmware, die für genau diesen Chip verschlüsselt ist. Die von hier würde nicht starten, " +
         "darum wurde nichts geschrieben.",
       steps: [
-        "Frage, wer den Chip eingerichtet hat, wie er neue Firmware bekommt.",
+        "Frage die Leute, die den Chip eingerichtet haben, wie er neue Firmware bekommt.",
         "Läuft diese Firmware schon darauf, kann er sich weiter über das Netz aktualisieren.",
         "Oder nimm ein anderes Board.",
       ],
@@ -770,7 +776,7 @@ const de: Words = {
       steps: [
         "Versuche es in ein paar Minuten wieder: vielleicht wird die Seite gerade veröffentlicht.",
         "Wähle eine andere Version.",
-        "Wenn es so bleibt, sage es den Leuten des Projekts.",
+        "Wenn es so bleibt, melde es dem Projekt.",
       ],
     }),
     "download-tampered": (f) => ({
@@ -781,7 +787,7 @@ const de: Words = {
       steps: [
         "Versuche es noch einmal: alle Dateien werden neu geholt.",
         "Versuche es in einem anderen Netz: manche verändern, was sie übertragen.",
-        "Wenn es so bleibt, installiere nicht, und sage es den Leuten des Projekts.",
+        "Wenn es so bleibt, installiere nicht, und melde es dem Projekt.",
       ],
     }),
     offline: () => ({

@@ -29,6 +29,8 @@ async function openConsole(it) {
   await it.screen(it.words.console);
 }
 
+const AT_WORK = "at work, and asked whether to stop";
+
 /** Each screen of the dialog: the board, and the way there from the card. */
 const SCREENS = {
   "before the port": async (it) => {
@@ -44,7 +46,9 @@ const SCREENS = {
     await it.connect("ESP32-C3");
     await it.erases().check();
   },
-  "at work, and asked whether to stop": async (it) => {
+  [AT_WORK]: async (it) => {
+    // Slow enough to be looked at.
+    await it.board.faults({ max_baud: 115_200 });
     await it.connect("ESP32-C3");
     await it.install("1.2.0");
     await it.atWork("write");
@@ -73,7 +77,7 @@ const SCREENS = {
   },
 };
 /** Boards that a screen needs. */
-const BOARDS = { "at work, and asked whether to stop": { paced: 1 } };
+const BOARDS = { [AT_WORK]: { paced: 1 } };
 
 SCREENS["two targets to choose from"] = (it) => it.connect("ESP32-S3");
 BOARDS["two targets to choose from"] = { chip: "esp32s3", flash: "16MB", psram: "8MB" };
@@ -159,6 +163,7 @@ for (const { name: view, ...options } of VIEWS) {
           await accessible(it);
           await fits(it);
           await valid(it);
+          if (name === AT_WORK) assert.ok(await it.dialog.getByRole("alertdialog").isVisible(), "it was this screen");
           it.quiet();
         });
       });
@@ -300,7 +305,7 @@ test("nothing moves for those who asked for that", async () => {
 });
 
 describe("in German", { concurrency: 2 }, () => {
-  /** Every sentence of a language without values, and what functions make of marks. */
+  /** Every sentence of a language without values; the others have tests without a browser. */
   const sentences = (value) => {
     if (typeof value === "string") return [value];
     if (typeof value === "function") return [];

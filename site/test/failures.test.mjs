@@ -327,13 +327,16 @@ describe("a browser that cannot install", { concurrency: 2 }, () => {
     const url = new URL(harbour.site.url);
     url.hostname = ELSEWHERE;
     const page = await harbour.browser.newPage();
-    await page.goto(url.href);
-    const { title } = words.failures["insecure-context"]();
-    const card = page.locator("#install");
-    await card.getByText(title).waitFor();
-    const secure = url.href.replace(/^http:/, "https:");
-    assert.equal(await card.getByRole("link", { name: secure }).getAttribute("href"), secure);
-    await commands({ card });
-    await page.close();
+    try {
+      await page.goto(url.href);
+      const { title } = words.failures["insecure-context"]();
+      const card = page.locator("#install");
+      await card.getByText(title).waitFor();
+      const secure = url.href.replace(/^http:/, "https:");
+      assert.equal(await card.getByRole("link", { name: secure }).getAttribute("href"), secure);
+      await commands({ card });
+    } finally {
+      await page.close();
+    }
   });
 });

@@ -306,6 +306,7 @@ class Flow {
             erased: this.touched.erased || (decision.erase && progress.step !== "erase"),
           };
           view.report(progress);
+          this.frame.refresh();
         },
         stop.signal,
       );

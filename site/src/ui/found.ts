@@ -142,11 +142,13 @@ function settings(
       h("span", { class: "install-name" }, name),
       h("span", { class: "install-about" }, hint),
     );
+  const some = advice.lost.length > 0 ? words.keepSome : words.keepHint;
+  const kept = advice.mayKeep ? some : words.keepNot;
   return h(
     "fieldset",
     { class: "found-settings" },
     h("legend", {}, words.settings),
-    option(false, words.keep, advice.mayKeep ? words.keepHint : words.keepNot, !advice.mayKeep),
+    option(false, words.keep, kept, !advice.mayKeep),
     option(true, words.erase, words.eraseHint, false),
   );
 }

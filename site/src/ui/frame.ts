@@ -109,6 +109,13 @@ export class Frame {
     this.dialog.close();
   }
 
+  /** Says anew what leaving would mean: while it is asked, the work goes on. */
+  refresh(): void {
+    const text = this.question?.querySelector("p");
+    const now = this.screen?.held?.text();
+    if (text && now !== undefined && text.textContent !== now) text.textContent = now;
+  }
+
   /** Takes the question back, when what it was about has ended. */
   private stay(): void {
     this.question?.remove();

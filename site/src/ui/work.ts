@@ -87,6 +87,8 @@ export class Work {
   }
 
   private mark(step: Step): void {
+    // A partition that is blanked on the way is no step of its own.
+    if (!this.marks.has(step)) return;
     let past = true;
     for (const [name, mark] of this.marks) {
       if (name === step) past = false;

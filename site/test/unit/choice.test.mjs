@@ -101,6 +101,16 @@ test("each_failure_has_words_of_its_own_in_each_language", () => {
   }
 });
 
+test("every_sentence_about_a_failure_is_translated", () => {
+  const { failures } = words("de");
+  for (const [code, tell] of Object.entries(words("en").failures)) {
+    const [english, german] = [tell({}), failures[code]({})];
+    const pairs = [[english.title, german.title], [english.why, german.why], ...english.steps.map((step, i) => [step, german.steps[i]])];
+    for (const [en, de] of pairs) assert.notEqual(en, de, code);
+    assert.equal(english.steps.length, german.steps.length, code);
+  }
+});
+
 test("the_language_is_the_one_asked_for_or_the_first_preferred_one_that_there_is", () => {
   assert.equal(pickLanguage("de", ["en-GB"]), "de");
   assert.equal(pickLanguage(null, ["fr", "de-AT", "en"]), "de");

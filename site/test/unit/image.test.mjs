@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { load } from "./bundle.mjs";
@@ -46,10 +46,13 @@ test("blank_is_only_what_was_erased", () => {
   assert.equal(isBlank(touched), false);
 });
 
-// Firmware of others is not in the repository: name a folder of it to read it too.
-const REAL = process.env.TOWLINE_REAL_FIRMWARE;
-test("real_firmware_has_a_descriptor", { skip: REAL === undefined || !existsSync(REAL) }, () => {
-  const files = readdirSync(REAL, { recursive: true }).filter((name) => name.endsWith(".bin"));
-  const found = files.map((name) => parseDescriptor(new Uint8Array(readFileSync(join(REAL, name)))));
-  assert.ok(found.some((descriptor) => descriptor !== null && /^v?\d+\./.test(descriptor.version)), files.join(", "));
+const SITE = process.env.SITE_DIR;
+test("real_firmware_has_a_descriptor", { skip: SITE === undefined && "no released site: name one with SITE_DIR" }, () => {
+  const firmware = join(SITE, "firmware");
+  const files = readdirSync(firmware, { recursive: true }).filter((name) => /-app-[^/]*\.bin$/.test(name));
+  assert.ok(files.length > 0, firmware);
+  for (const name of files) {
+    const descriptor = parseDescriptor(new Uint8Array(readFileSync(join(firmware, name))));
+    assert.match(descriptor?.version ?? "none", /^v?\d+\./, name);
+  }
 });

@@ -20,8 +20,8 @@ use towline_descriptor::Version;
 
 /// Build a release of every target and publish it to the site.
 ///
-/// Builds the firmware, makes and verifies the images, records the release in
-/// the store, lets the channels of channels.toml choose what they serve, and
+/// Builds the firmware, and once the installer of the page (with Node), makes
+/// and verifies the images, records the release in the store, lets the channels of channels.toml choose what they serve, and
 /// renders the site. The new site is checked as its clients will use it and
 /// then takes the place of the old one at once.
 ///

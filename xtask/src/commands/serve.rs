@@ -27,7 +27,9 @@ use towline_descriptor::Url;
 ///
 /// With --demo the installer on the page talks to emulated boards instead of
 /// the serial ports of this machine, so that it can be tried without hardware.
-/// Only the page that is served has them; nothing of it is published.
+/// Only the page that is served has them; nothing of it is published. The panel
+/// at the lower edge chooses the board and what goes wrong; `?demo-chip=esp32s3`
+/// in the address names another board than an ESP32-C3.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder of the site [default: dist/site].

@@ -13,7 +13,7 @@ use crate::{
 use anyhow::Result;
 use std::process::ExitCode;
 
-/// Render the site from the release records, without building anything.
+/// Render the site from the release records, without building firmware.
 ///
 /// Run it after channels.toml has changed. The same records, configuration and
 /// channels give the same bytes on any machine. The new site is checked before
