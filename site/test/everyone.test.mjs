@@ -5,10 +5,10 @@ import assert from "node:assert/strict";
 import { gzipSync } from "node:zlib";
 import { describe, test } from "node:test";
 import axe from "axe-core";
-import { HtmlValidate } from "html-validate";
 import { bench } from "./bench.mjs";
 import { DESKTOP } from "./browser.mjs";
 import { partsOf, words as wordsOf } from "./installer.mjs";
+import { validator } from "./validate.mjs";
 
 const harbour = bench();
 
@@ -96,25 +96,18 @@ SCREENS["a failure with the picture of BOOT"] = async (it) => {
 };
 
 /** The rules of html-validate for a document that a browser has written down. */
-const VALIDATE = new HtmlValidate({
-  root: true,
-  extends: ["html-validate:recommended"],
-  rules: {
-    "valid-id": ["error", { relaxed: true }],
-    "long-title": "off",
-    "no-trailing-whitespace": "off",
-    // How browsers write: these are no faults of the document.
-    "attribute-boolean-style": "off",
-    "attribute-empty-style": "off",
-    "doctype-style": "off",
-    "void-style": "off",
-    "no-raw-characters": "off",
-    "no-implicit-button-type": "off",
-    // A network's password is neither of this site nor to be kept by the browser.
-    "autocomplete-password": "off",
-    // Set by script, one property at a time, as the policy allows; in markup it would be refused.
-    "no-inline-style": "off",
-  },
+const VALIDATE = validator({
+  // How browsers write: these are no faults of the document.
+  "attribute-boolean-style": "off",
+  "attribute-empty-style": "off",
+  "doctype-style": "off",
+  "void-style": "off",
+  "no-raw-characters": "off",
+  "no-implicit-button-type": "off",
+  // A network's password is neither of this site nor to be kept by the browser.
+  "autocomplete-password": "off",
+  // Set by script, one property at a time, as the policy allows; in markup it would be refused.
+  "no-inline-style": "off",
 });
 
 async function accessible(it) {

@@ -75,7 +75,8 @@ const target = process.env.CARGO_TARGET_DIR ?? path.join(root, "target");
 
 /**
  * Releases the project below cargo's target folder, or takes what the same
- * publisher has released there before: several files of tests need it.
+ * publisher has released there before: several files of tests need it. They
+ * have to run one at a time, as `npm test` does.
  */
 export async function harbour() {
   const shelf = path.join(target, "harbour");

@@ -299,15 +299,17 @@ describe("this repository's own firmware", () => {
   });
   after(() => own?.close());
 
-  test("is on the board byte for byte", async () => {
-    const version = await newestVersion(siteDir());
-    const parts = await partsOf(siteDir(), version, "esp32c3");
-    await withInstaller(harbour.browser, own, { board: HELD }, async (it) => {
-      await it.connect("ESP32-C3");
-      await it.install(version);
-      await it.done();
-      sameFlash(await it.read(0, 4 * MB), overlaid(Buffer.alloc(4 * MB, 0xff), parts));
-      it.quiet();
+  for (const [chip, family] of [["esp32c2", "ESP32-C2"], ["esp32c3", "ESP32-C3"], ["esp32c6", "ESP32-C6"]]) {
+    test(`is on the ${family} byte for byte`, async () => {
+      const version = await newestVersion(siteDir());
+      const parts = await partsOf(siteDir(), version, chip);
+      await withInstaller(harbour.browser, own, { board: { chip, ...HELD } }, async (it) => {
+        await it.connect(family);
+        await it.install(version);
+        await it.done();
+        sameFlash(await it.read(0, 4 * MB), overlaid(Buffer.alloc(4 * MB, 0xff), parts));
+        it.quiet();
+      });
     });
-  });
+  }
 });
