@@ -37,9 +37,11 @@ pub mod layout;
 pub mod ota;
 pub mod otadata;
 pub mod pace;
+pub mod place;
 pub mod schedule;
 pub mod slot;
 pub mod transport;
+pub mod trust;
 pub mod update;
 
 pub use clock::Clock;
@@ -54,4 +56,5 @@ pub use pace::{Limits, Pace};
 pub use slot::{Expected, SlotWriter, Verified};
 pub use towline_descriptor as descriptor;
 pub use transport::Connect;
-pub use update::{Buffers, Check, LastPoll, Outcome, Progress, UpdateError, Updater};
+pub use trust::{Trust, TrustError};
+pub use update::{Buffers, Check, Identity, LastPoll, Outcome, Progress, UpdateError, Updater};

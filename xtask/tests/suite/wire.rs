@@ -5,7 +5,7 @@ use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
 use std::{cell::Cell, fs, thread};
 use towline::{
-    Buffers, Connect, LastPoll, Limits, Ota, Outcome, Reason, Updater, schedule::Jitter,
+    Buffers, Connect, Identity, LastPoll, Limits, Ota, Outcome, Reason, Updater, schedule::Jitter,
 };
 use towline_descriptor::Chip;
 use towline_sim::{
@@ -128,8 +128,13 @@ impl Device {
                 ota: &mut Ota::open(&mut self.flash, 0x10000).unwrap(),
                 net: meter,
                 clock: &Counted::default(),
-                target: Some("esp32c3"),
-                channel: Some("stable"),
+                device: Identity {
+                    target: Some("esp32c3"),
+                    channel: Some("stable"),
+                    ..Identity::default()
+                },
+                trust: None,
+                by_user: false,
                 limits: Limits::DEFAULT,
                 jitter: &mut Jitter::new(1),
                 last: &mut self.last,
