@@ -64,7 +64,7 @@ mod tests {
     ];
 
     /// What is asked of a verification, message, key, signature: the cases of
-    /// "Taming the many EdDSAs" (Chalkias, Garillot, Nikolaenko, 2020).
+    /// "Taming the many `EdDSAs`" (Chalkias, Garillot, Nikolaenko, 2020).
     const EDGES: [(&str, bool, [&str; 3]); 12] = [
         (
             "S = 0, small A and R",
