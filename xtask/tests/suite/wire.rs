@@ -5,7 +5,7 @@ use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
 use std::{cell::Cell, fs, thread};
 use towline::{
-    Buffers, Connect, Identity, LastPoll, Limits, Ota, Outcome, Reason, Updater, schedule::Jitter,
+    Buffers, Connect, LastPoll, Limits, Ota, Outcome, Reason, Updater, schedule::Jitter,
 };
 use towline_descriptor::Chip;
 use towline_sim::{
@@ -128,10 +128,10 @@ impl Device {
                 ota: &mut Ota::open(&mut self.flash, 0x10000).unwrap(),
                 net: meter,
                 clock: &Counted::default(),
-                device: Identity {
+                device: towline::Identity {
                     target: Some("esp32c3"),
                     channel: Some("stable"),
-                    ..Identity::default()
+                    ..Default::default()
                 },
                 trust: None,
                 by_user: false,
