@@ -19,7 +19,7 @@ use embedded_storage::nor_flash::NorFlashErrorKind;
 use log::{info, warn};
 use towline::descriptor::Version;
 use towline::schedule::{self, Jitter};
-use towline::{Buffers, LastPoll, Limits, Ota, Outcome, Updater};
+use towline::{Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater};
 use towline_tls::{Connector, TlsError};
 
 /// Connections to the host at a time.
@@ -66,8 +66,13 @@ impl Inner {
             ota,
             net: &mut self.net,
             clock: &Uptime,
-            target: Some(config::TARGET),
-            channel: Some(channel),
+            device: Identity {
+                target: Some(config::TARGET),
+                channel: Some(channel),
+                ..Identity::default()
+            },
+            trust: None,
+            by_user: false,
             limits: Limits::DEFAULT,
             jitter: &mut self.jitter,
             last: &mut self.last,
@@ -108,7 +113,8 @@ impl Client {
     pub(crate) async fn update(
         &self,
         shared: &Shared,
-        progress: impl Fn(u32, u32),
+        // Not generic: a second copy of all this is 10 KB.
+        progress: &dyn Fn(u32, u32),
     ) -> Result<Outcome, Fault> {
         let channel = shared.settings().channel();
         let mut slots = shared.slots.claim().await;
@@ -158,7 +164,7 @@ pub(crate) async fn run(
     loop {
         stack.wait_config_up().await;
         time::wait_known().await;
-        let pause = match client.update(shared, |_, _| {}).await {
+        let pause = match client.update(shared, &|_, _| {}).await {
             Ok(Outcome::Installed { .. }) => {
                 info!("resetting");
                 Timer::after(RESET_PAUSE).await;
