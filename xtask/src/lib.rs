@@ -35,6 +35,7 @@ pub mod disk;
 pub mod flash;
 pub mod image;
 pub mod installer;
+pub mod keys;
 pub mod name;
 pub mod placement;
 pub mod plan;
