@@ -11,6 +11,7 @@
 //! The same inputs give the same bytes on any machine: nothing here reads a
 //! clock, a disk or the network. [`Site::write`] is the edge that does.
 
+mod descriptor;
 mod index;
 mod page;
 
@@ -39,7 +40,6 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use towline_descriptor::{Descriptor, MAX_DESCRIPTOR, MAX_NOTES};
 
 /// Name of the index.
 pub const INDEX: &str = "releases.json";
@@ -134,7 +134,7 @@ pub fn render(
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
         for (name, record) in &served {
-            let descriptor = descriptor(config, channel, record, name);
+            let descriptor = descriptor::render(config, channel, record, name);
             files.insert(descriptor_path(channel, name), descriptor);
         }
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
@@ -149,50 +149,6 @@ fn json(value: &impl Serialize) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(value).expect("plain data");
     text.push(b'\n');
     text
-}
-
-fn descriptor(
-    config: &Config,
-    channel: &ChannelName,
-    record: &Record,
-    name: &TargetName,
-) -> Vec<u8> {
-    let target = &record.targets[name];
-    let path = artifact_path(record, name, Role::App, &target.app);
-    let url = format!("{}{path}", config.base_url);
-    let mut descriptor = Descriptor {
-        version: record.version.clone(),
-        path: &url,
-        fmt: Some(towline_descriptor::FORMAT),
-        project: Some(record.project.as_str()),
-        target: Some(name.as_str()),
-        channel: Some(channel.as_str()),
-        chip: Some(target.chip.name()),
-        chip_id: Some(target.chip.id()),
-        size: Some(target.app.size),
-        sha256: Some(target.app.sha256),
-        secure_version: Some(target.secure_version),
-        notes: None,
-    };
-    let notes = record.notes.as_deref().unwrap_or_default();
-    let mut limit = MAX_NOTES;
-    while limit > 0 {
-        descriptor.notes = shorten(notes, limit);
-        let text = json(&descriptor);
-        if text.len() <= MAX_DESCRIPTOR {
-            return text;
-        }
-        // Escapes made the notes longer than they look.
-        limit /= 2;
-    }
-    descriptor.notes = None;
-    json(&descriptor)
-}
-
-/// Returns the start of `notes`, at most `limit` bytes of it.
-fn shorten(notes: &str, limit: usize) -> Option<&str> {
-    let notes = &notes[..notes.floor_char_boundary(limit)];
-    (!notes.is_empty()).then_some(notes)
 }
 
 /// An installer manifest of esp-web-tools.

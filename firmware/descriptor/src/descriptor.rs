@@ -1,17 +1,15 @@
 //! The descriptor of a channel: what one target's devices are offered.
 
 use crate::{
-    Chip, Sha256, Version,
-    json::{self, JsonError, Value},
+    Chip, Policy, Rollout, Sha256, Step, Version,
+    document::{DocumentError, FORMAT, MAX_DOCUMENT, set},
+    envelope::{self, DESCRIPTOR_TYPE, Envelope},
+    json::{self, Value},
+    policy::{self, MAX_STEPS, digest, parsed},
 };
-use core::fmt;
 
-/// The number of the descriptor format that this crate writes, and the only
-/// one that it reads.
-pub const FORMAT: u64 = 1;
-
-/// The largest descriptor in bytes that a device reads.
-pub const MAX_DESCRIPTOR: usize = 4096;
+/// Most patches of a descriptor.
+pub const MAX_PATCHES: usize = 4;
 
 /// The longest release notes in bytes that a descriptor carries; the whole
 /// notes stand in `releases.json` and on the page.
@@ -55,82 +53,158 @@ pub struct Descriptor<'a> {
     /// Anti-rollback version of the image's app descriptor.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub secure_version: Option<u32>,
+    /// Number that only grows from one signing of a channel to the next.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub seq: Option<u64>,
+    /// When this was signed, in seconds since 1970.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub issued: Option<u64>,
+    /// Last second, since 1970, at which this may be believed.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub expires: Option<u64>,
+    /// Lowest version that may go to the offered one.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub min_from: Option<Version>,
+    /// Intermediate releases for those below.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "heapless::Vec::is_empty"))]
+    pub steps: heapless::Vec<Step<'a>, MAX_STEPS, u8>,
+    /// How far the release is rolled out.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub rollout: Rollout,
+    /// When and to whom it goes.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "is_default"))]
+    pub policy: Policy<'a>,
     /// Release notes, at most [`MAX_NOTES`] bytes of plain text.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub notes: Option<&'a str>,
+    /// Differences to earlier images.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "heapless::Vec::is_empty"))]
+    pub patches: heapless::Vec<Patch<'a>, MAX_PATCHES, u8>,
 }
 
-/// Why a descriptor is refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DescriptorError {
-    /// Larger than [`MAX_DESCRIPTOR`].
-    TooLarge,
-    /// Not a well-formed JSON object.
-    Json(JsonError),
-    /// This field appears twice.
-    Duplicate(&'static str),
-    /// This field has a value of the wrong type, or one that does not fit.
-    Invalid(&'static str),
-    /// This field is missing.
-    Missing(&'static str),
-    /// A format that this reader does not know: the firmware is too old.
-    UnknownFormat,
+/// The difference between an earlier image and the offered one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Patch<'a> {
+    /// SHA-256 of the image that it starts from.
+    pub from_sha256: Sha256,
+    /// Name of its format.
+    pub alg: &'a str,
+    /// Its file, beside the image.
+    pub path: &'a str,
+    /// Its size in bytes.
+    pub size: u32,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+}
+
+/// A descriptor as it is published.
+#[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nothing to box it with; there is one at a time")]
+pub enum Document<'a> {
+    /// Without signatures.
+    Plain(Descriptor<'a>),
+    /// With signatures that nobody has verified yet.
+    Signed(SignedDescriptor<'a>),
+}
+
+/// A descriptor in an [`Envelope`].
+#[derive(Debug, PartialEq, Eq)]
+pub struct SignedDescriptor<'a> {
+    version: Version,
+    path: &'a str,
+    envelope: Envelope<'a>,
+}
+
+#[cfg(feature = "serde")]
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl<'a> Document<'a> {
+    /// Parses a published descriptor in place; the result borrows from
+    /// `document`, whose other content is lost.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; nothing is returned unless all of it is sound.
+    pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
+        if document.len() > MAX_DOCUMENT {
+            return Err(DocumentError::TooLarge);
+        }
+        let mut fields = Fields::default();
+        let mut envelope = envelope::Fields::default();
+        json::read_object(document, |key, value| match envelope.take(key, value)? {
+            Some(value) => fields.take(key, value),
+            None => Ok(()),
+        })?;
+        let outer = fields.finish()?;
+        Ok(match envelope.finish()? {
+            None => Self::Plain(outer),
+            Some(envelope) if envelope.payload_type() == DESCRIPTOR_TYPE => {
+                Self::Signed(SignedDescriptor {
+                    version: outer.version,
+                    path: outer.path,
+                    envelope,
+                })
+            }
+            Some(_) => return Err(DocumentError::Invalid("payloadType")),
+        })
+    }
+}
+
+impl<'a> SignedDescriptor<'a> {
+    /// Returns the signatures.
+    pub fn envelope(&self) -> &Envelope<'a> {
+        &self.envelope
+    }
+
+    /// Reads what was signed. Only that of a descriptor whose
+    /// [envelope](Self::envelope) was verified may be believed.
+    ///
+    /// # Errors
+    /// [`DocumentError`]; the plain fields beside the payload have to agree with
+    /// it, so that all readers see one release, and nothing that tells this
+    /// descriptor from another may be missing.
+    pub fn read(self) -> Result<Descriptor<'a>, DocumentError> {
+        let mut fields = Fields::default();
+        json::read_object(self.envelope.into_payload(), |key, value| fields.take(key, value))?;
+        let descriptor = fields.finish()?;
+        if descriptor.version != self.version {
+            return Err(DocumentError::Differs("version"));
+        }
+        if descriptor.path != self.path {
+            return Err(DocumentError::Differs("path"));
+        }
+        for (field, is_there) in [
+            ("fmt", descriptor.fmt.is_some()),
+            ("project", descriptor.project.is_some()),
+            ("target", descriptor.target.is_some()),
+            ("chip_id", descriptor.chip_id.is_some()),
+            ("channel", descriptor.channel.is_some()),
+            ("size", descriptor.size.is_some()),
+            ("sha256", descriptor.sha256.is_some()),
+            ("seq", descriptor.seq.is_some()),
+            ("expires", descriptor.expires.is_some()),
+        ] {
+            if !is_there {
+                return Err(DocumentError::Missing(field));
+            }
+        }
+        Ok(descriptor)
+    }
 }
 
 impl<'a> Descriptor<'a> {
-    /// Parses a descriptor in place; the result borrows from `document`, whose
-    /// other content is lost.
+    /// Parses a descriptor in place without verifying any signature: for tools,
+    /// and for devices that trust their host.
     ///
     /// # Errors
-    /// [`DescriptorError`]; nothing is returned unless all of it is sound.
-    pub fn parse(document: &'a mut [u8]) -> Result<Self, DescriptorError> {
-        if document.len() > MAX_DESCRIPTOR {
-            return Err(DescriptorError::TooLarge);
+    /// [`DocumentError`]; nothing is returned unless all of it is sound.
+    pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
+        match Document::parse(document)? {
+            Document::Plain(descriptor) => Ok(descriptor),
+            Document::Signed(signed) => signed.read(),
         }
-        let mut version = None;
-        let mut path = None;
-        let mut fmt = None;
-        let mut project = None;
-        let mut target = None;
-        let mut channel = None;
-        let mut chip = None;
-        let mut chip_id = None;
-        let mut size = None;
-        let mut sha256 = None;
-        let mut secure_version = None;
-        let mut notes = None;
-        json::read_object(document, |key, value| match key {
-            "version" => set(&mut version, "version", string(&value).and_then(|s| s.parse().ok())),
-            "path" => set(&mut path, "path", string(&value)),
-            "fmt" => set(&mut fmt, "fmt", value.as_u64()),
-            "project" => set(&mut project, "project", string(&value)),
-            "target" => set(&mut target, "target", string(&value)),
-            "channel" => set(&mut channel, "channel", string(&value)),
-            "chip" => set(&mut chip, "chip", string(&value)),
-            "chip_id" => set(&mut chip_id, "chip_id", number(&value)),
-            "size" => set(&mut size, "size", number(&value)),
-            "sha256" => set(&mut sha256, "sha256", string(&value).and_then(|s| s.parse().ok())),
-            "secure_version" => set(&mut secure_version, "secure_version", number(&value)),
-            "notes" => set(&mut notes, "notes", string(&value)),
-            _ => Ok(()),
-        })?;
-        if fmt.is_some_and(|fmt| fmt != FORMAT) {
-            return Err(DescriptorError::UnknownFormat);
-        }
-        Ok(Self {
-            version: version.ok_or(DescriptorError::Missing("version"))?,
-            path: path.ok_or(DescriptorError::Missing("path"))?,
-            fmt,
-            project,
-            target,
-            channel,
-            chip,
-            chip_id,
-            size,
-            sha256,
-            secure_version,
-            notes,
-        })
     }
 
     /// Returns the chip, from its id or else from its name; `None` if neither
@@ -143,51 +217,119 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-fn set<T>(
-    field: &mut Option<T>,
-    name: &'static str,
-    value: Option<T>,
-) -> Result<(), DescriptorError> {
-    let value = value.ok_or(DescriptorError::Invalid(name))?;
-    match field.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(DescriptorError::Duplicate(name)),
-    }
+/// The fields of a descriptor while it is read.
+#[derive(Default)]
+struct Fields<'a> {
+    version: Option<Version>,
+    path: Option<&'a str>,
+    fmt: Option<u64>,
+    project: Option<&'a str>,
+    target: Option<&'a str>,
+    channel: Option<&'a str>,
+    chip: Option<&'a str>,
+    chip_id: Option<u16>,
+    size: Option<u32>,
+    sha256: Option<Sha256>,
+    secure_version: Option<u32>,
+    seq: Option<u64>,
+    issued: Option<u64>,
+    expires: Option<u64>,
+    min_from: Option<Version>,
+    steps: Option<heapless::Vec<Step<'a>, MAX_STEPS, u8>>,
+    rollout: Option<Rollout>,
+    policy: Option<Policy<'a>>,
+    notes: Option<&'a str>,
+    patches: Option<heapless::Vec<Patch<'a>, MAX_PATCHES, u8>>,
 }
 
-fn string<'a>(value: &Value<'a>) -> Option<&'a str> {
-    match value {
-        Value::String(text) => Some(text),
-        _ => None,
-    }
-}
-
-fn number<T: TryFrom<u64>>(value: &Value<'_>) -> Option<T> {
-    value.as_u64().and_then(|number| T::try_from(number).ok())
-}
-
-impl From<JsonError> for DescriptorError {
-    fn from(error: JsonError) -> Self {
-        Self::Json(error)
-    }
-}
-
-impl fmt::Display for DescriptorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::TooLarge => write!(f, "larger than {MAX_DESCRIPTOR} bytes"),
-            Self::Json(error) => error.fmt(f),
-            Self::Duplicate(field) => write!(f, "field `{field}` appears twice"),
-            Self::Invalid(field) => write!(f, "field `{field}` has no valid value"),
-            Self::Missing(field) => write!(f, "field `{field}` is missing"),
-            Self::UnknownFormat => {
-                write!(f, "a format other than {FORMAT}, written for newer firmware")
-            }
+impl<'a> Fields<'a> {
+    fn take(&mut self, key: &str, value: Value<'a>) -> Result<(), DocumentError> {
+        match key {
+            "version" => set(&mut self.version, "version", parsed(value)),
+            "path" => set(&mut self.path, "path", value.into_str()),
+            "fmt" => set(&mut self.fmt, "fmt", value.as_number()),
+            "project" => set(&mut self.project, "project", value.into_str()),
+            "target" => set(&mut self.target, "target", value.into_str()),
+            "channel" => set(&mut self.channel, "channel", value.into_str()),
+            "chip" => set(&mut self.chip, "chip", value.into_str()),
+            "chip_id" => set(&mut self.chip_id, "chip_id", value.as_number()),
+            "size" => set(&mut self.size, "size", value.as_number()),
+            "sha256" => set(&mut self.sha256, "sha256", digest(value)),
+            "secure_version" => set(&mut self.secure_version, "secure_version", value.as_number()),
+            "seq" => set(&mut self.seq, "seq", value.as_number()),
+            "issued" => set(&mut self.issued, "issued", value.as_number()),
+            "expires" => set(&mut self.expires, "expires", value.as_number()),
+            "min_from" => set(&mut self.min_from, "min_from", parsed(value)),
+            "steps" => set(&mut self.steps, "steps", Some(policy::parse_steps(value)?)),
+            "rollout" => set(&mut self.rollout, "rollout", Some(policy::parse_rollout(value)?)),
+            "policy" => set(&mut self.policy, "policy", Some(policy::parse_policy(value)?)),
+            "notes" => set(&mut self.notes, "notes", value.into_str()),
+            "patches" => set(&mut self.patches, "patches", Some(parse_patches(value)?)),
+            _ => Ok(()),
         }
     }
+
+    fn finish(self) -> Result<Descriptor<'a>, DocumentError> {
+        if self.fmt.is_some_and(|fmt| fmt != FORMAT) {
+            return Err(DocumentError::UnknownFormat);
+        }
+        Ok(Descriptor {
+            version: self.version.ok_or(DocumentError::Missing("version"))?,
+            path: self.path.ok_or(DocumentError::Missing("path"))?,
+            fmt: self.fmt,
+            project: self.project,
+            target: self.target,
+            channel: self.channel,
+            chip: self.chip,
+            chip_id: self.chip_id,
+            size: self.size,
+            sha256: self.sha256,
+            secure_version: self.secure_version,
+            seq: self.seq,
+            issued: self.issued,
+            expires: self.expires,
+            min_from: self.min_from,
+            steps: self.steps.unwrap_or_default(),
+            rollout: self.rollout.unwrap_or_default(),
+            policy: self.policy.unwrap_or_default(),
+            notes: self.notes,
+            patches: self.patches.unwrap_or_default(),
+        })
+    }
 }
 
-impl core::error::Error for DescriptorError {}
+fn parse_patches(
+    value: Value<'_>,
+) -> Result<heapless::Vec<Patch<'_>, MAX_PATCHES, u8>, DocumentError> {
+    let invalid = DocumentError::Invalid("patches");
+    let Value::Nested(list) = value else { return Err(invalid) };
+    let mut patches = heapless::Vec::new();
+    json::read_array(list, |value| {
+        let Value::Nested(object) = value else { return Err(invalid) };
+        let mut from_sha256 = None;
+        let mut alg = None;
+        let mut path = None;
+        let mut size = None;
+        let mut sha256 = None;
+        json::read_object(object, |key, value| match key {
+            "from_sha256" => set(&mut from_sha256, "patches.from_sha256", digest(value)),
+            "alg" => set(&mut alg, "patches.alg", value.into_str()),
+            "path" => set(&mut path, "patches.path", value.into_str()),
+            "size" => set(&mut size, "patches.size", value.as_number()),
+            "sha256" => set(&mut sha256, "patches.sha256", digest(value)),
+            _ => Ok(()),
+        })?;
+        let patch = Patch {
+            from_sha256: from_sha256.ok_or(DocumentError::Missing("patches.from_sha256"))?,
+            alg: alg.ok_or(DocumentError::Missing("patches.alg"))?,
+            path: path.ok_or(DocumentError::Missing("patches.path"))?,
+            size: size.ok_or(DocumentError::Missing("patches.size"))?,
+            sha256: sha256.ok_or(DocumentError::Missing("patches.sha256"))?,
+        };
+        patches.push(patch).map_err(|_| invalid)
+    })?;
+    Ok(patches)
+}
 
 #[cfg(test)]
 mod tests {
@@ -227,13 +369,13 @@ mod tests {
         assert_eq!(descriptor.sha256, None);
     }
 
-    fn error(document: &str) -> DescriptorError {
+    fn error(document: &str) -> DocumentError {
         Descriptor::parse(&mut document.as_bytes().to_vec()).unwrap_err()
     }
 
     #[test]
     fn faults_are_named() {
-        use DescriptorError::{Duplicate, Invalid, Missing, TooLarge, UnknownFormat};
+        use DocumentError::{Duplicate, Invalid, Missing, TooLarge, UnknownFormat};
         assert_eq!(error("{}"), Missing("version"));
         assert_eq!(error(r#"{"version":"1.0.0"}"#), Missing("path"));
         assert_eq!(
@@ -246,14 +388,67 @@ mod tests {
         assert_eq!(error(r#"{"version":"1.0.0","path":"","size":-1}"#), Invalid("size"));
         assert_eq!(error(r#"{"version":"1.0.0","path":"","sha256":"ab"}"#), Invalid("sha256"));
         assert_eq!(error(r#"{"version":"1.0.0","path":"","fmt":2}"#), UnknownFormat);
-        assert_eq!(error(&format!("{{\"x\":\"{}\"}}", "y".repeat(MAX_DESCRIPTOR))), TooLarge);
+        assert_eq!(error(&format!("{{\"x\":\"{}\"}}", "y".repeat(MAX_DOCUMENT))), TooLarge);
     }
 
     #[test]
     fn unknown_fields_are_skipped() {
-        let mut document =
-            *br#"{"version":"1.0.0","path":"p","policy":{"percent":[10]},"new":null}"#;
+        let mut document = *br#"{"version":"1.0.0","path":"p","policy":{"new":[10]},"new":null}"#;
         assert!(Descriptor::parse(&mut document).is_ok());
+    }
+
+    fn signed(payload: &str) -> std::vec::Vec<u8> {
+        use ::base64::prelude::{BASE64_STANDARD, Engine};
+        format!(
+            "{{\"version\":\"1.0.0\",\"path\":\"p\",\"payloadType\":\"{DESCRIPTOR_TYPE}\",\
+             \"payload\":\"{}\",\"signatures\":[]}}",
+            BASE64_STANDARD.encode(payload)
+        )
+        .into_bytes()
+    }
+
+    const PAYLOAD: &str = r#"{"fmt":1,"project":"lamp","target":"desk","chip_id":5,
+        "channel":"stable","version":"1.0.0","path":"p","size":1,
+        "sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE","seq":7,"expires":9,
+        "min_from":"0.9.0","rollout":{"percent":12.5},"patches":[{"alg":"x","path":"q","size":2,
+        "from_sha256":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE",
+        "sha256":"0202020202020202020202020202020202020202020202020202020202020202"}],
+        "steps":[{"version":"0.9.0","path":"s","size":3,
+        "sha256":"0303030303030303030303030303030303030303030303030303030303030303"}]}"#;
+
+    #[test]
+    fn a_signed_descriptor_is_its_payload() {
+        let mut document = signed(PAYLOAD);
+        let Ok(Document::Signed(signed)) = Document::parse(&mut document) else { panic!() };
+        let descriptor = signed.read().unwrap();
+        assert_eq!((descriptor.seq, descriptor.expires), (Some(7), Some(9)));
+        assert_eq!(descriptor.rollout.percent.hundredths(), 1250);
+        assert_eq!(descriptor.sha256, Some(Sha256([1; 32])));
+        assert_eq!(descriptor.patches[0].sha256, Sha256([2; 32]));
+        assert_eq!(descriptor.steps[0].sha256, Sha256([3; 32]));
+        assert_eq!(descriptor.min_from, Some(descriptor.steps[0].version.clone()));
+    }
+
+    #[test]
+    fn outer_fields_that_differ_from_the_signed_ones_are_refused() {
+        for (from, to, field) in
+            [("\"1.0.0\"", "\"1.0.1\"", "version"), ("\"path\":\"p\"", "\"path\":\"P\"", "path")]
+        {
+            let mut document = signed(&PAYLOAD.replacen(from, to, 1));
+            assert_eq!(Descriptor::parse(&mut document), Err(DocumentError::Differs(field)));
+        }
+    }
+
+    #[test]
+    fn a_signed_descriptor_says_what_it_is_for() {
+        for field in
+            ["fmt", "project", "target", "chip_id", "channel", "size", "sha256", "seq", "expires"]
+        {
+            let payload = PAYLOAD.replacen(&format!("\"{field}\""), "\"other\"", 1);
+            let result = Descriptor::parse(&mut signed(&payload)).map(|_| ());
+            let expected = DocumentError::Missing(field);
+            assert_eq!(result, Err(expected), "{field}");
+        }
     }
 
     #[cfg(feature = "serde")]
@@ -271,6 +466,14 @@ mod tests {
             size: Some(1),
             sha256: Some(Sha256([7; 32])),
             secure_version: Some(0),
+            seq: None,
+            issued: None,
+            expires: None,
+            min_from: None,
+            steps: heapless::Vec::new(),
+            rollout: Rollout::default(),
+            policy: Policy::default(),
+            patches: heapless::Vec::new(),
             notes: Some("\"quoted\"\n\u{1f680}"),
         };
         let mut document = serde_json::to_vec_pretty(&written).unwrap();

@@ -1,10 +1,45 @@
 //! A SHA-256 value and its hexadecimal form.
 
+use crate::{base64, hex};
 use core::{fmt, str::FromStr};
 
 /// A SHA-256 digest: 32 bytes, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Sha256(pub [u8; 32]);
+
+impl Sha256 {
+    /// Parses the form that saves room in signed payloads: 43 characters of
+    /// base64url without padding (RFC 4648, section 5).
+    ///
+    /// # Errors
+    /// [`InvalidDigest`].
+    pub fn from_base64url(text: &str) -> Result<Self, InvalidDigest> {
+        let text: &[u8; 43] = text.as_bytes().try_into().map_err(|_| InvalidDigest)?;
+        let mut digest = [0; 32];
+        let (mut bits, mut held, mut bytes) = (0_u32, 0, digest.iter_mut());
+        for letter in text {
+            bits = bits << 6 | u32::from(base64url(*letter)?);
+            held += 6;
+            if held >= 8 {
+                held -= 8;
+                if let Some(byte) = bytes.next() {
+                    *byte = (bits >> held) as u8;
+                }
+            }
+        }
+        // The last letter has two bits that say nothing.
+        if bits & 3 == 0 { Ok(Self(digest)) } else { Err(InvalidDigest) }
+    }
+}
+
+fn base64url(letter: u8) -> Result<u8, InvalidDigest> {
+    match letter {
+        b'-' => Ok(62),
+        b'_' => Ok(63),
+        b'+' | b'/' => Err(InvalidDigest),
+        letter => base64::value(letter).ok_or(InvalidDigest),
+    }
+}
 
 /// The text is not 64 hexadecimal digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +49,13 @@ impl FromStr for Sha256 {
     type Err = InvalidDigest;
 
     fn from_str(text: &str) -> Result<Self, InvalidDigest> {
-        let text: &[u8; 64] = text.as_bytes().try_into().map_err(|_| InvalidDigest)?;
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Ok(Self(digest))
-    }
-}
-
-fn nibble(digit: u8) -> Result<u8, InvalidDigest> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        b'A'..=b'F' => Ok(digit - b'A' + 10),
-        _ => Err(InvalidDigest),
+        hex::decode(text).map(Self).ok_or(InvalidDigest)
     }
 }
 
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        hex::write(f, &self.0)
     }
 }
 
@@ -92,6 +113,22 @@ mod tests {
     fn text_form_round_trips() {
         let digest = Sha256(core::array::from_fn(|i| u8::try_from(i * 8).unwrap()));
         assert_eq!(digest.to_string().parse(), Ok(digest));
+    }
+
+    #[test]
+    fn base64url_is_read_and_has_one_form() {
+        let digest = Sha256(core::array::from_fn(|i| u8::try_from(255 - i * 5).unwrap()));
+        let text = "__r18Ovm4dzX0s3Iw765tK-qpaCblpGMh4J9eHNuaWQ";
+        assert_eq!(Sha256::from_base64url(text), Ok(digest));
+        let others = [
+            "__r18Ovm4dzX0s3Iw765tK-qpaCblpGMh4J9eHNuaWR",
+            "//r18Ovm4dzX0s3Iw765tK-qpaCblpGMh4J9eHNuaWQ",
+            "__r18Ovm4dzX0s3Iw765tK-qpaCblpGMh4J9eHNuaWQ=",
+            "__r18Ovm4dzX0s3Iw765tK-qpaCblpGMh4J9eHNuaW",
+        ];
+        for other in others {
+            assert_eq!(Sha256::from_base64url(other), Err(InvalidDigest), "{other}");
+        }
     }
 
     #[test]

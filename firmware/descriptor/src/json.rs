@@ -7,7 +7,10 @@
 //! surrogates, bytes after the value and nesting deeper than [`MAX_DEPTH`] are
 //! errors.
 
-use core::{fmt, mem, str};
+use core::{
+    fmt, mem,
+    str::{self, FromStr},
+};
 
 /// How deep arrays and objects may nest.
 pub const MAX_DEPTH: usize = 16;
@@ -16,7 +19,7 @@ pub const MAX_DEPTH: usize = 16;
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     /// A string, decoded.
-    String(&'a str),
+    String(Text<'a>),
     /// A number, as written.
     Number(&'a str),
     /// `true` or `false`.
@@ -25,6 +28,23 @@ pub enum Value<'a> {
     Null,
     /// An object or array: its text, well-formed, to be read by itself.
     Nested(&'a mut [u8]),
+}
+
+/// A decoded string, still in the buffer of its document.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Text<'a>(&'a mut [u8]);
+
+impl<'a> Text<'a> {
+    /// Returns the text.
+    pub fn into_str(self) -> &'a str {
+        // It was checked when it was made.
+        str::from_utf8(self.0).unwrap_or_default()
+    }
+
+    /// Returns the bytes of the text, to be decoded further in place.
+    pub fn into_bytes(self) -> &'a mut [u8] {
+        self.0
+    }
 }
 
 /// What is wrong with a document.
@@ -38,11 +58,27 @@ pub enum JsonError {
     TooDeep,
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
+    /// Returns the text, if this is a string.
+    pub fn into_str(self) -> Option<&'a str> {
+        match self {
+            Self::String(text) => Some(text.into_str()),
+            _ => None,
+        }
+    }
+
     /// Returns the number, if this is a whole one that fits.
-    pub fn as_u64(&self) -> Option<u64> {
+    pub fn as_number<T: FromStr>(&self) -> Option<T> {
         match self {
             Self::Number(text) => text.parse().ok(),
+            _ => None,
+        }
+    }
+
+    /// Returns the truth value, if this is one.
+    pub fn as_bool(&self) -> Option<bool> {
+        match self {
+            Self::Bool(value) => Some(*value),
             _ => None,
         }
     }
@@ -60,22 +96,27 @@ pub fn read_object<'a, E: From<JsonError>>(
 ) -> Result<(), E> {
     str::from_utf8(document).map_err(|_| JsonError::Encoding)?;
     let mut reader = Reader { rest: document };
-    reader.expect(b'{')?;
-    if !reader.accept(b'}') {
-        loop {
-            reader.skip_space();
-            let key = reader.string()?;
-            reader.expect(b':')?;
-            let value = reader.value()?;
-            field(key, value)?;
-            if !reader.accept(b',') {
-                reader.expect(b'}')?;
-                break;
-            }
-        }
-    }
-    reader.skip_space();
-    if reader.rest.is_empty() { Ok(()) } else { Err(JsonError::Syntax.into()) }
+    reader.members([b'{', b'}'], |reader| {
+        reader.skip_space();
+        let key = reader.string()?.into_str();
+        reader.expect(b':')?;
+        field(key, reader.value()?)
+    })
+}
+
+/// Reads `document`, which must be one array, and calls `element` with each of
+/// its values in order.
+///
+/// # Errors
+/// The document's own faults as `E::from(JsonError)`, and whatever `element`
+/// returns.
+pub fn read_array<'a, E: From<JsonError>>(
+    document: &'a mut [u8],
+    mut element: impl FnMut(Value<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    str::from_utf8(document).map_err(|_| JsonError::Encoding)?;
+    let mut reader = Reader { rest: document };
+    reader.members([b'[', b']'], |reader| element(reader.value()?))
 }
 
 /// Takes the document apart from its front.
@@ -108,6 +149,26 @@ impl<'a> Reader<'a> {
         if self.accept(byte) { Ok(()) } else { Err(JsonError::Syntax) }
     }
 
+    /// Reads what stands between these brackets, and then nothing more.
+    fn members<E: From<JsonError>>(
+        &mut self,
+        [open, close]: [u8; 2],
+        mut member: impl FnMut(&mut Self) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.expect(open)?;
+        if !self.accept(close) {
+            loop {
+                member(self)?;
+                if !self.accept(b',') {
+                    self.expect(close)?;
+                    break;
+                }
+            }
+        }
+        self.skip_space();
+        if self.rest.is_empty() { Ok(()) } else { Err(JsonError::Syntax.into()) }
+    }
+
     fn value(&mut self) -> Result<Value<'a>, JsonError> {
         self.skip_space();
         let end = scan_value(self.rest, 0, 0)?;
@@ -123,12 +184,14 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn string(&mut self) -> Result<&'a str, JsonError> {
+    fn string(&mut self) -> Result<Text<'a>, JsonError> {
         let end = scan_string(self.rest, 0)?;
         let quoted = self.take(end);
         let text = &mut quoted[1..end - 1];
         let len = decode_escapes(text)?;
-        str::from_utf8(&text[..len]).map_err(|_| JsonError::Encoding)
+        let text = &mut text[..len];
+        str::from_utf8(text).map_err(|_| JsonError::Encoding)?;
+        Ok(Text(text))
     }
 }
 
@@ -297,6 +360,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::{
+        borrow::ToOwned,
         format,
         string::{String, ToString},
         vec::Vec,
@@ -309,6 +373,7 @@ mod tests {
         read_object(&mut bytes, |key, value| {
             seen.push(match value {
                 Value::Nested(text) => format!("{key}={}", str::from_utf8(text).unwrap()),
+                Value::String(text) => format!("{key}=String({:?})", text.into_str()),
                 value => format!("{key}={value:?}"),
             });
             Ok::<_, JsonError>(())
@@ -341,6 +406,26 @@ mod tests {
             "h={}",
         ];
         assert_eq!(seen.unwrap(), expected);
+    }
+
+    #[test]
+    fn arrays_are_read() {
+        let mut document = *br#" [1, "a\u0062", [2], {"c": 3} ] "#;
+        let mut seen = Vec::new();
+        read_array::<JsonError>(&mut document, |value| {
+            seen.push(match value {
+                Value::Nested(text) => str::from_utf8(text).unwrap().to_owned(),
+                Value::String(text) => text.into_str().to_owned(),
+                value => format!("{value:?}"),
+            });
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(seen, ["Number(\"1\")", "ab", "[2]", "{\"c\": 3}"]);
+        for faulty in ["", "{}", "[1", "[1,]", "[,]", "[1 2]", "[]]", "[1]x"] {
+            let result = read_array::<JsonError>(&mut faulty.as_bytes().to_vec(), |_| Ok(()));
+            assert_eq!(result, Err(JsonError::Syntax), "{faulty}");
+        }
     }
 
     #[test]
@@ -423,7 +508,7 @@ mod tests {
             let document = serde_json::json!({ "k": text }).to_string();
             let mut bytes = document.into_bytes();
             read_object(&mut bytes, |_, value| {
-                assert_eq!(value, Value::String(&text));
+                assert_eq!(value.into_str(), Some(&*text));
                 Ok::<_, JsonError>(())
             }).unwrap();
         }

@@ -66,7 +66,7 @@ mod tests {
         let mut line = Line::default();
         line.send(SECOND, &[1; 1152], Some(115_200));
         line.send(SECOND, &[2; 1152], Some(115_200));
-        assert_eq!(line.arrived(SECOND), []);
+        assert!(line.arrived(SECOND).is_empty());
         let halfway = line.arrived(SECOND + Duration::from_millis(50));
         assert_eq!(halfway, [1; 576]);
         assert_eq!(line.arrived(SECOND + Duration::from_millis(101)).len(), 576);
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(line.arrived(SECOND), b"ab");
         line.send(SECOND, &[1; 960], Some(9600));
         line.send(SECOND, b"c", None);
-        assert_eq!(line.arrived(SECOND), []);
+        assert!(line.arrived(SECOND).is_empty());
         assert_eq!(line.arrived(2 * SECOND).last(), Some(&b'c'));
         line.send(2 * SECOND, b"d", Some(1));
         line.clear();

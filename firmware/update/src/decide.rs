@@ -171,7 +171,15 @@ mod tests {
             size: Some(1000),
             sha256: Some(Sha256([1; 32])),
             secure_version: Some(2),
+            seq: None,
+            issued: None,
+            expires: None,
+            min_from: None,
+            steps: Default::default(),
+            rollout: Default::default(),
+            policy: Default::default(),
             notes: None,
+            patches: Default::default(),
         }
     }
 

@@ -3,7 +3,7 @@
 use crate::{
     clock::Clock,
     decide::{Decision, Offer, Reason, Running, decide},
-    descriptor::{Descriptor, DescriptorError, MAX_DESCRIPTOR, Sha256, Url, UrlError, Version},
+    descriptor::{Descriptor, DocumentError, MAX_DOCUMENT, Sha256, Url, UrlError, Version},
     error::OtaError,
     http::{self, Etag, HttpError, Request, Status},
     journal::Validator,
@@ -26,13 +26,13 @@ const MAX_LOCATION: usize = 256;
 #[derive(Debug)]
 pub struct Buffers {
     head: [u8; http::HEAD],
-    document: [u8; MAX_DESCRIPTOR],
+    document: [u8; MAX_DOCUMENT],
 }
 
 impl Buffers {
     /// Makes buffers; they need no initialisation at run time.
     pub const fn new() -> Self {
-        Self { head: [0; http::HEAD], document: [0; MAX_DESCRIPTOR] }
+        Self { head: [0; http::HEAD], document: [0; MAX_DOCUMENT] }
     }
 }
 
@@ -120,7 +120,7 @@ pub enum UpdateError<F, N> {
     /// Fetching the descriptor failed.
     DescriptorFetch(HttpError<N>),
     /// The descriptor is refused.
-    Descriptor(DescriptorError),
+    Descriptor(DocumentError),
     /// Fetching the image failed. What came is kept for the next attempt.
     ImageFetch(HttpError<N>),
     /// The host's `Content-Length` is not the size that the descriptor states.
@@ -231,6 +231,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         let start = path.as_ptr().addr() - document;
         let path = start..start + path.len();
         let len = path.len();
+        drop(descriptor);
         self.buffers.document.copy_within(path, 0);
         if let Decision::Install(offer) = &decision
             && let Some(reason) = self.objection(offer).map_err(UpdateError::Ota)?
@@ -329,7 +330,7 @@ async fn fetch<F, N: Connect, C: Clock>(
     url: &str,
     known: Option<&str>,
     head: &mut [u8; http::HEAD],
-    document: &mut [u8; MAX_DESCRIPTOR],
+    document: &mut [u8; MAX_DOCUMENT],
 ) -> Result<Option<(usize, Option<Etag>)>, UpdateError<F, N::Error>> {
     let mut location = Location::new(url);
     loop {
@@ -349,7 +350,7 @@ async fn fetch<F, N: Connect, C: Clock>(
                 let etag = response.etag.take();
                 let body = response.read_all(pace, head, document).await;
                 let body = body.map_err(UpdateError::DescriptorFetch)?;
-                let body = body.ok_or(UpdateError::Descriptor(DescriptorError::TooLarge))?;
+                let body = body.ok_or(UpdateError::Descriptor(DocumentError::TooLarge))?;
                 return Ok(Some((body.len(), etag)));
             }
         }

@@ -274,7 +274,7 @@ fn long_notes_are_shortened_to_what_devices_read() {
     project.write("notes.txt", "\u{e9}\"\\".repeat(2000));
     project.done(&["release", "--notes", "notes.txt"]);
     let mut text = project.read("dist/site/ota/stable/esp32c3.json").into_bytes();
-    assert!(text.len() <= towline_descriptor::MAX_DESCRIPTOR);
+    assert!(text.len() <= towline_descriptor::MAX_DOCUMENT);
     assert!(Descriptor::parse(&mut text).unwrap().notes.is_some());
 }
 

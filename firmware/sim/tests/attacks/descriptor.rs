@@ -3,7 +3,7 @@
 use crate::device::{DESCRIPTOR, Device, HOST, NEW, Offer, image, new_image, origin};
 use towline::{
     Reason, UpdateError,
-    descriptor::{DescriptorError, MAX_DESCRIPTOR, UrlError, json::JsonError},
+    descriptor::{DocumentError, MAX_DOCUMENT, UrlError, json::JsonError},
 };
 
 /// Returns what a device says of a descriptor; nothing else is fetched.
@@ -23,7 +23,7 @@ fn fault(descriptor: impl Into<Vec<u8>>) -> UpdateErrorKind {
 
 #[derive(Debug, PartialEq, Eq)]
 enum UpdateErrorKind {
-    Descriptor(DescriptorError),
+    Descriptor(DocumentError),
     Url(UrlError),
 }
 
@@ -104,10 +104,7 @@ fn a13_a_duplicate_key_is_refused() {
         let escaped = format!("\"\\u{:04x}{}", key.as_bytes()[0], &value[2..]);
         for again in [value, &escaped] {
             let document = format!("{{{again},{}", &sound[1..]);
-            assert_eq!(
-                fault(document),
-                UpdateErrorKind::Descriptor(DescriptorError::Duplicate(key)),
-            );
+            assert_eq!(fault(document), UpdateErrorKind::Descriptor(DocumentError::Duplicate(key)),);
         }
     }
 }
@@ -130,10 +127,10 @@ fn a14_an_oversize_descriptor_is_refused() {
         let notes = "x".repeat(len - sound.len());
         offer().with("notes", format!("\"{notes}\"")).json()
     };
-    let too_large = UpdateErrorKind::Descriptor(DescriptorError::TooLarge);
-    assert_eq!(fault(padded(MAX_DESCRIPTOR + 1)), too_large);
+    let too_large = UpdateErrorKind::Descriptor(DocumentError::TooLarge);
+    assert_eq!(fault(padded(MAX_DOCUMENT + 1)), too_large);
     assert_eq!(fault(padded(1_000_000)), too_large);
-    Device::new().follows(&mut origin(padded(MAX_DESCRIPTOR), &new_image()), NEW);
+    Device::new().follows(&mut origin(padded(MAX_DOCUMENT), &new_image()), NEW);
 }
 
 #[test]
@@ -234,7 +231,7 @@ fn a25_versions_with_leading_zeros_two_vs_or_32_bytes_are_refused() {
     ] {
         assert_eq!(
             fault(offer().with("version", format!("\"{version}\"")).json()),
-            UpdateErrorKind::Descriptor(DescriptorError::Invalid("version")),
+            UpdateErrorKind::Descriptor(DocumentError::Invalid("version")),
             "{version}"
         );
     }

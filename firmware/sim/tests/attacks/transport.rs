@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 use towline::{
-    Clock, Limits, OtaError, Outcome, Reason, UpdateError, descriptor::DescriptorError,
+    Clock, Limits, OtaError, Outcome, Reason, UpdateError, descriptor::DocumentError,
     http::HttpError, pace::Late,
 };
 use towline_sim::{Counted, MemoryError, NetError};
@@ -118,7 +118,7 @@ fn a02_an_endless_body_is_refused_by_its_length_or_cut_off_there() {
     let long = "HTTP/1.1 200 OK\r\nContent-Length: 4294967295\r\n\r\n";
     host.attack(DESCRIPTOR, move |_, wire| endless(long, wire));
     let error = device.refuses_at_once(&mut host.net());
-    assert!(matches!(error, UpdateError::Descriptor(DescriptorError::TooLarge)), "{error}");
+    assert!(matches!(error, UpdateError::Descriptor(DocumentError::TooLarge)), "{error}");
     host.attack(IMAGE, move |_, wire| endless(long, wire));
     assert!(matches!(device.refuses_at_once(&mut host.net()), UpdateError::Length));
     for path in [DESCRIPTOR, IMAGE] {
