@@ -2,7 +2,7 @@
 
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, plan, push, release, serve, sim, site,
+        build, check, ci, completions, doctor, edit, flash, keys, plan, push, release, serve, sim, site,
         virt,
     },
     ui::{self, Hinted, Ui},
@@ -53,6 +53,7 @@ enum Command {
     Pin(edit::Pin),
     Follow(edit::Follow),
     Yank(edit::Yank),
+    Keys(keys::Args),
     Check(check::Args),
     Serve(serve::Args),
     Flash(flash::Args),
@@ -93,6 +94,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Pin(args) => edit::pin(&global, &args),
         Command::Follow(args) => edit::follow(&global, &args),
         Command::Yank(args) => edit::yank(&global, &args),
+        Command::Keys(args) => keys::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),

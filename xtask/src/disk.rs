@@ -106,6 +106,15 @@ impl Disk {
         })
     }
 
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::remove_file(path).map_err(|error| named(path, &error))
+    }
+
     /// Takes the file `from` of the old folder over as `to` of the staged one:
     /// the same file where the file system can, else a copy.
     ///

@@ -19,16 +19,19 @@
 //!   killed leaves a key that nobody trusts yet, which the next run uses;
 //! - what is published is verified with the public keys before it counts.
 
+pub mod chain;
 mod folder;
 mod passphrase;
 mod public;
+pub mod root;
 mod secret;
 
 pub use folder::{CHANNEL_KEY, KEYS, KeyFile, KeyFolder, Kind};
 pub use passphrase::{PASSPHRASE, Passphrase};
-pub use public::{KeyId, PublicKey};
+pub use public::{PublicKey, verify};
 pub use secret::{Held, SecretKey};
 
+use crate::ui::Hinted;
 use std::path::PathBuf;
 
 /// Why a key cannot be used.
@@ -99,5 +102,13 @@ impl KeyError {
             }
             Self::Io { .. } | Self::Malformed { .. } | Self::Random(_) => return None,
         })
+    }
+}
+
+/// Adds what to do about it.
+pub(crate) fn hinted(error: KeyError) -> anyhow::Error {
+    match error.hint() {
+        Some(hint) => Hinted::new(error.to_string(), hint).into(),
+        None => error.into(),
     }
 }

@@ -45,6 +45,7 @@ pub mod push;
 pub mod receipt;
 pub mod release;
 pub mod serve;
+pub mod signing;
 pub mod site;
 pub mod source;
 pub mod store;

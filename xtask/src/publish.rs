@@ -296,7 +296,7 @@ mod tests {
                 images,
             )?;
             draft.keep(&store, &existing, &[])?;
-            let site = render(&self.config, &self.channels, &store.records()?, &installer())?;
+            let site = render(&self.config, &self.channels, &store.records()?, &installer(), None)?;
             let receipts = self.root.join("dist/store/.checked.json");
             site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
             Ok(())
@@ -382,7 +382,7 @@ mod tests {
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site = render(&project.config, &project.channels, &releases, &installer()).unwrap();
+        let site = render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));

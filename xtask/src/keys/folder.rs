@@ -1,12 +1,13 @@
 //! Where secret keys are: files outside of the repository, or a variable.
 
-use super::{Held, KeyError, KeyId, Passphrase, SecretKey};
+use super::{Held, KeyError, Passphrase, SecretKey};
 use crate::disk::Disk;
 use std::{
     ffi::OsStr,
     fmt, fs, io,
     path::{Path, PathBuf},
 };
+use towline_descriptor::KeyId;
 use zeroize::Zeroizing;
 
 /// Environment variable that names the folder of key files.

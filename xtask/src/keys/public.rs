@@ -1,19 +1,26 @@
 //! Public keys.
 
 use super::KeyError;
-use crate::store::sha256;
 use ed25519::pkcs8::{DecodePublicKey, EncodePublicKey, PublicKeyBytes};
 use pkcs8::LineEnding;
+use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, str::FromStr};
+use towline_descriptor::{Key, KeyId, Signature};
 
 /// A public Ed25519 key that signatures can be verified with.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey([u8; 32]);
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PublicKey(Key);
 
-/// The name of a key: the first eight bytes of the SHA-256 of its public half.
-/// It finds a key, it proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyId(pub [u8; 8]);
+/// Returns whether `signature` of a message, given in parts, is one of `key`:
+/// what devices verify with.
+pub fn verify(key: &Key, message: &[&[u8]], signature: &Signature) -> bool {
+    let key = ed25519_compact::PublicKey::new(key.0);
+    let signature = ed25519_compact::Signature::new(signature.0);
+    let Ok(mut state) = key.verify_incremental(&signature) else { return false };
+    message.iter().for_each(|part| state.absorb(part));
+    state.verify().is_ok()
+}
 
 impl PublicKey {
     /// Takes these bytes for a key.
@@ -23,7 +30,7 @@ impl PublicKey {
     pub fn new(bytes: [u8; 32]) -> Result<Self, String> {
         let key = ed25519_compact::PublicKey::new(bytes);
         key.validate().map_err(|error| error.to_string())?;
-        Ok(Self(bytes))
+        Ok(Self(Key(bytes)))
     }
 
     /// Reads a key from a file in PEM, or from 64 hexadecimal digits.
@@ -65,24 +72,28 @@ impl PublicKey {
     /// # Panics
     /// Never: every key has this form.
     pub fn to_pem(&self) -> String {
-        PublicKeyBytes(self.0).to_public_key_pem(LineEnding::LF).expect("32 bytes make a key")
+        PublicKeyBytes(self.0.0).to_public_key_pem(LineEnding::LF).expect("32 bytes make a key")
+    }
+
+    /// Returns the key as devices have it.
+    pub fn key(&self) -> &Key {
+        &self.0
     }
 
     /// Returns the bytes of the key.
     pub fn as_bytes(&self) -> &[u8; 32] {
-        &self.0
+        &self.0.0
     }
 
     /// Returns the name of the key.
     pub fn id(&self) -> KeyId {
-        KeyId(*sha256(&self.0).0.first_chunk().expect("a hash is longer"))
+        self.0.id()
     }
 
     /// Returns whether `signature` is one of this key over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        let key = ed25519_compact::PublicKey::new(self.0);
-        ed25519_compact::Signature::from_slice(signature)
-            .is_ok_and(|signature| key.verify(message, &signature).is_ok())
+        let signature: Result<[u8; 64], _> = signature.try_into();
+        signature.is_ok_and(|signature| verify(&self.0, &[message], &Signature(signature)))
     }
 }
 
@@ -90,15 +101,28 @@ impl FromStr for PublicKey {
     type Err = String;
 
     fn from_str(hex: &str) -> Result<Self, String> {
-        let digest: towline_descriptor::Sha256 =
-            hex.to_ascii_lowercase().parse().map_err(|_| "expected 64 hexadecimal digits")?;
-        Self::new(digest.0)
+        let key: Key = hex.parse().map_err(|_| "expected 64 hexadecimal digits")?;
+        Self::new(key.0)
+    }
+}
+
+impl TryFrom<String> for PublicKey {
+    type Error = String;
+
+    fn try_from(hex: String) -> Result<Self, String> {
+        hex.parse()
+    }
+}
+
+impl From<PublicKey> for String {
+    fn from(key: PublicKey) -> Self {
+        key.to_string()
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        self.0.fmt(f)
     }
 }
 
@@ -108,31 +132,34 @@ impl fmt::Debug for PublicKey {
     }
 }
 
-impl FromStr for KeyId {
-    type Err = String;
-
-    fn from_str(hex: &str) -> Result<Self, String> {
-        let fault = || "a key id has 16 hexadecimal digits".to_owned();
-        if hex.len() != 16 || !hex.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(fault());
-        }
-        let number = u64::from_str_radix(hex, 16).map_err(|_| fault())?;
-        Ok(Self(number.to_be_bytes()))
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&format!("{:016x}", u64::from_be_bytes(self.0)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The order of the group, little-endian.
+    const L: [u8; 32] = [
+        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
+        0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+    ];
+
     #[test]
-    fn keys_of_small_order_are_none() {
+    fn a21_a_second_signature_of_the_same_message_is_none() {
+        let key = super::super::SecretKey::from_seed([7; 32]);
+        let signature = key.sign(b"message");
+        assert!(key.public().verifies(b"message", &signature));
+        // S + L is S to those who do not look closely.
+        let mut second = signature;
+        let mut carry = 0;
+        for (byte, l) in second[32..].iter_mut().zip(L) {
+            let sum = u16::from(*byte) + u16::from(l) + carry;
+            (*byte, carry) = (sum as u8, sum >> 8);
+        }
+        assert_eq!(carry, 0);
+        assert!(!key.public().verifies(b"message", &second));
+    }
+
+    #[test]
+    fn a21_keys_of_small_order_are_none() {
         let mut identity = [0; 32];
         identity[0] = 1;
         for bytes in [[0; 32], identity] {

@@ -1,34 +1,27 @@
 //! Roots: which keys speak for what.
 
-use super::{KeyId, PublicKey};
+use super::PublicKey;
 use crate::name::{ChannelName, ProjectName};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// The number of the format that is written, and the only one read.
-pub const FORMAT: u32 = 1;
-
-/// The role whose keys make the next root.
-pub const ROOT: &str = "root";
-
-/// The role of channels without one of their own.
-pub const ANY: &str = "*";
-
-/// The most keys of a role, and the most roles.
-pub const MAX_KEYS: usize = 8;
+use towline_descriptor::{
+    FORMAT, KeyId,
+    envelope::MAX_KEYS,
+    root::{ANY_CHANNEL as ANY, ROOT_ROLE as ROOT},
+};
 
 /// A root: the payload of `root/<N>.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
-    /// [`FORMAT`].
-    pub fmt: u32,
+    /// Number of the format.
+    pub fmt: u64,
     /// The project whose devices it is for.
     pub project: ProjectName,
     /// Its number, counted from 1 without gaps.
     pub version: u32,
     /// When it was made, in seconds since 1970.
     pub issued: u64,
-    /// Who speaks for what: [`ROOT`], [`ANY`], or the name of a channel.
+    /// Who speaks for what: `root`, `*`, or the name of a channel.
     pub roles: BTreeMap<String, Role>,
 }
 
@@ -231,7 +224,7 @@ impl Root {
         own.or_else(|| self.roles.get_key_value(ANY)).map(|(name, role)| (name.as_str(), role))
     }
 
-    /// Returns the keys that speak for channels, each once, those of [`ANY`]
+    /// Returns the keys that speak for channels, each once, those of `*`
     /// first.
     pub fn channel_keys(&self) -> Vec<PublicKey> {
         let mut keys: Vec<PublicKey> = Vec::new();
@@ -248,6 +241,12 @@ impl Root {
 }
 
 impl Role {
+    /// Returns the role as devices have it.
+    pub fn to_wire(&self) -> towline_descriptor::Role {
+        let keys = self.keys.iter().map(|key| *key.key()).take(MAX_KEYS).collect();
+        towline_descriptor::Role { threshold: self.threshold, keys }
+    }
+
     /// Returns how many keys of the role are among `signers`.
     pub fn count(&self, signers: &[PublicKey]) -> usize {
         self.keys.iter().filter(|key| signers.contains(key)).count()

@@ -5,6 +5,7 @@ use crate::{
     config::Config,
     name::{ChannelName, TargetName},
     release::{Record, Role},
+    signing::{Signer, SigningError},
 };
 use towline_descriptor::{Descriptor, MAX_DOCUMENT, MAX_NOTES, Policy, Rollout};
 
@@ -14,7 +15,8 @@ pub(super) fn render(
     channel: &ChannelName,
     record: &Record,
     name: &TargetName,
-) -> Vec<u8> {
+    signer: Option<&Signer>,
+) -> Result<Vec<u8>, SigningError> {
     let target = &record.targets[name];
     let path = artifact_path(record, name, Role::App, &target.app);
     let url = format!("{}{path}", config.base_url);
@@ -40,19 +42,23 @@ pub(super) fn render(
         notes: None,
         patches: Default::default(),
     };
+    let write = |descriptor: &Descriptor<'_>| match signer {
+        Some(signer) => signer.seal(channel, name, descriptor),
+        None => Ok(json(descriptor)),
+    };
     let notes = record.notes.as_deref().unwrap_or_default();
     let mut limit = MAX_NOTES;
     while limit > 0 {
         descriptor.notes = shorten(notes, limit);
-        let text = json(&descriptor);
+        let text = write(&descriptor)?;
         if text.len() <= MAX_DOCUMENT {
-            return text;
+            return Ok(text);
         }
         // Escapes made the notes longer than they look.
         limit /= 2;
     }
     descriptor.notes = None;
-    json(&descriptor)
+    write(&descriptor)
 }
 
 /// Returns the start of `notes`, at most `limit` bytes of it.
