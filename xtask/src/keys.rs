@@ -28,7 +28,7 @@ mod secret;
 
 pub use folder::{CHANNEL_KEY, KEYS, KeyFile, KeyFolder, Kind};
 pub use passphrase::{PASSPHRASE, Passphrase};
-pub use public::{PublicKey, verify};
+pub use public::PublicKey;
 pub use secret::{Held, SecretKey};
 
 use crate::ui::Hinted;

@@ -27,7 +27,6 @@ use crate::{
         SecretKey,
         chain::{Chain, FOLDER, SealedBy, file_name, message, signature},
         root::Role,
-        verify,
     },
     name::{ChannelName, TargetName},
     site::descriptor_path,
@@ -42,6 +41,7 @@ use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
+use towline::signature::ed25519;
 use towline_descriptor::{Descriptor, Document, Sha256, envelope::DESCRIPTOR_TYPE};
 
 /// Returns the time in seconds since 1970: `SOURCE_DATE_EPOCH`, or that of the
@@ -273,7 +273,7 @@ impl Signer {
 fn is_signed(text: &[u8], role: &Role) -> bool {
     match Document::parse(&mut text.to_vec()) {
         Ok(Document::Signed(signed)) => {
-            signed.envelope().signed_by(&role.to_wire(), verify).is_some()
+            signed.envelope().signed_by(&role.to_wire(), ed25519).is_some()
         }
         _ => false,
     }

@@ -108,7 +108,8 @@ impl Client {
     pub(crate) async fn update(
         &self,
         shared: &Shared,
-        progress: impl Fn(u32, u32),
+        // Not generic: a second copy of all this is 10 KB.
+        progress: &dyn Fn(u32, u32),
     ) -> Result<Outcome, Fault> {
         let channel = shared.settings().channel();
         let mut slots = shared.slots.claim().await;
@@ -158,7 +159,7 @@ pub(crate) async fn run(
     loop {
         stack.wait_config_up().await;
         time::wait_known().await;
-        let pause = match client.update(shared, |_, _| {}).await {
+        let pause = match client.update(shared, &|_, _| {}).await {
             Ok(Outcome::Installed { .. }) => {
                 info!("resetting");
                 Timer::after(RESET_PAUSE).await;

@@ -5,7 +5,6 @@ use crate::{
     keys::{
         PublicKey,
         chain::{Chain, FOLDER, Signed, file_name},
-        verify,
     },
     name::ChannelName,
     signing::{Standing, artifacts, minisig},
@@ -13,6 +12,7 @@ use crate::{
     source::date_text,
 };
 use std::collections::BTreeMap;
+use towline::signature::ed25519;
 use towline_descriptor::{Descriptor, Document};
 
 /// The listed files of a site, or why they cannot be read.
@@ -124,7 +124,7 @@ impl<'a> Trust<'a> {
         let (name, role) = root
             .role_of(channel)
             .ok_or_else(|| format!("root {} names no key for its channel", root.version))?;
-        if signed.envelope().signed_by(&role.to_wire(), verify).is_none() {
+        if signed.envelope().signed_by(&role.to_wire(), ed25519).is_none() {
             return Err(format!(
                 "lacks the {} signature(s) by keys of role `{name}` that root {} asks for",
                 role.threshold, root.version

@@ -12,7 +12,6 @@
 use super::{
     PublicKey, SecretKey,
     root::{Role, Root},
-    verify,
 };
 use crate::{disk::Disk, name::ProjectName};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -21,6 +20,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use towline::signature::ed25519;
 use towline_descriptor::{
     Envelope, KeyId, MAX_DOCUMENT,
     envelope::{ROOT_TYPE, pre_authentication},
@@ -191,7 +191,7 @@ impl Signed {
         let Ok(envelope) = Envelope::parse(&mut document) else { return 0 };
         let mut wire = role.to_wire();
         wire.threshold = 1;
-        envelope.signed_by(&wire, verify).map_or(0, |keys| keys.len())
+        envelope.signed_by(&wire, ed25519).map_or(0, |keys| keys.len())
     }
 
     /// Returns the signatures that are missing for the root to follow `before`.

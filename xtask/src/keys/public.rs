@@ -5,22 +5,13 @@ use ed25519::pkcs8::{DecodePublicKey, EncodePublicKey, PublicKeyBytes};
 use pkcs8::LineEnding;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, str::FromStr};
+use towline::signature::ed25519;
 use towline_descriptor::{Key, KeyId, Signature};
 
 /// A public Ed25519 key that signatures can be verified with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey(Key);
-
-/// Returns whether `signature` of a message, given in parts, is one of `key`:
-/// what devices verify with.
-pub fn verify(key: &Key, message: &[&[u8]], signature: &Signature) -> bool {
-    let key = ed25519_compact::PublicKey::new(key.0);
-    let signature = ed25519_compact::Signature::new(signature.0);
-    let Ok(mut state) = key.verify_incremental(&signature) else { return false };
-    message.iter().for_each(|part| state.absorb(part));
-    state.verify().is_ok()
-}
 
 impl PublicKey {
     /// Takes these bytes for a key.
@@ -93,7 +84,7 @@ impl PublicKey {
     /// Returns whether `signature` is one of this key over `message`.
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         let signature: Result<[u8; 64], _> = signature.try_into();
-        signature.is_ok_and(|signature| verify(&self.0, &[message], &Signature(signature)))
+        signature.is_ok_and(|signature| ed25519(&self.0, &[message], &Signature(signature)))
     }
 }
 

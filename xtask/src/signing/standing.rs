@@ -4,13 +4,13 @@ use super::SigningError;
 use crate::{
     keys::{
         chain::{Chain, FOLDER, file_name},
-        verify,
     },
     name::ChannelName,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, io, path::Path};
+use towline::signature::ed25519;
 use towline_descriptor::{Descriptor, Document};
 
 /// Descriptors and roots of the site that stands, by their path.
@@ -104,7 +104,7 @@ impl Standing {
         let mut document = text.to_vec();
         let Ok(Document::Signed(signed)) = Document::parse(&mut document) else { return None };
         let mut roles = chain.links().iter().rev().filter_map(|link| link.root.role_of(channel));
-        roles.find(|(_, role)| signed.envelope().signed_by(&role.to_wire(), verify).is_some())?;
+        roles.find(|(_, role)| signed.envelope().signed_by(&role.to_wire(), ed25519).is_some())?;
         let descriptor: Descriptor<'_> = signed.read().ok()?;
         Some(StandingDescriptor {
             text,
