@@ -16,7 +16,7 @@ pub use trust::check_against;
 
 use crate::{
     keys::chain::Signed,
-    name::TargetName,
+    name::{ProjectName, TargetName},
     receipt, signing,
     site::{FORMAT, INDEX, Index, IndexArtifact, IndexChannel, IndexRelease, ServedTarget},
     store::sha256,
@@ -108,9 +108,8 @@ impl Files for Folder {
 pub struct Terms<'a> {
     /// The time in seconds since 1970.
     pub now: u64,
-    /// The first root of the project, if it has one; `None` if the project is
-    /// not known.
-    pub root: Option<Option<&'a Signed>>,
+    /// The project at hand, and its first root if it has one.
+    pub project: Option<(&'a ProjectName, Option<&'a Signed>)>,
     /// Secret keys at hand, which must be nowhere.
     pub secrets: &'a Secrets,
     /// Targets of releases that are known to be sound.
@@ -129,7 +128,7 @@ pub struct Findings {
 /// Checks a site; no problems means that its clients can use all of it.
 pub fn check(files: &impl Files) -> Vec<Problem> {
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
-    let terms = Terms { now: signing::clock(), root: None, secrets: &secrets, known: &known };
+    let terms = Terms { now: signing::clock(), project: None, secrets: &secrets, known: &known };
     inspect(files, &terms).problems
 }
 

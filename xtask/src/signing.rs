@@ -41,7 +41,7 @@ use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
-use towline::signature::ed25519;
+use towline::ed25519;
 use towline_descriptor::{Descriptor, Document, Sha256, envelope::DESCRIPTOR_TYPE};
 
 /// Returns the time in seconds since 1970: `SOURCE_DATE_EPOCH`, or that of the

@@ -297,7 +297,7 @@ impl Site {
         })?;
         let terms = check::Terms {
             now: self.signed_at.unwrap_or_default(),
-            root: None,
+            project: None,
             secrets: &check::secrets::Secrets::default(),
             known: &known,
         };

@@ -1,10 +1,14 @@
 //! Secret keys where everybody can read them.
 
 use super::Problem;
-use crate::keys::{Held, KeyFolder};
+use crate::{
+    keys::{Held, KeyFolder},
+    toolchain::capture,
+};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use memchr::memmem::Finder;
-use std::sync::LazyLock;
+use rayon::prelude::*;
+use std::{path::Path, sync::LazyLock};
 
 /// What stands before the kind of a PEM block.
 static BEGIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("-----BEGIN "));
@@ -16,6 +20,9 @@ static MINISIGN: LazyLock<[Finder<'static>; 2]> =
 
 /// The longest PEM block of a key, headers included, in bytes.
 const MAX_BLOCK: usize = 16 << 10;
+
+/// Larger files of a repository are not looked into, in bytes.
+const MAX_FILE: u64 = 64 << 20;
 
 /// The fewest characters of base64 in a line that holds a key.
 const MIN_LINE: usize = 32;
@@ -82,6 +89,36 @@ impl Secrets {
     pub(super) fn problem(&self, path: &str, bytes: &[u8]) -> Option<Problem> {
         self.find(bytes).map(|message| Problem { path: path.to_owned(), message })
     }
+}
+
+/// Finds secret keys in the files that Git tracks, or would with `git add`, in
+/// the repository of the folder `root`. Outside of Git there are none to tell
+/// from others.
+///
+/// # Errors
+/// If Git fails.
+pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Problem>> {
+    let root = std::path::absolute(root)?;
+    if !root.ancestors().any(|dir| dir.join(".git").exists()) {
+        return Ok(Vec::new());
+    }
+    let top = capture("git", &["rev-parse", "--show-toplevel"], &root)?;
+    let top = Path::new(top.trim());
+    let listed =
+        capture("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"], top)?;
+    let paths: Vec<_> = listed.split('\0').filter(|path| !path.is_empty()).collect();
+    let problems = paths.into_par_iter().filter_map(|path| {
+        // Links lead elsewhere, and what was deleted is not there.
+        let file = top.join(path);
+        let metadata = file.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
+        if metadata.len() > MAX_FILE {
+            return None;
+        }
+        secrets.problem(path, &std::fs::read(file).ok()?)
+    });
+    let mut problems: Vec<_> = problems.collect();
+    problems.sort();
+    Ok(problems)
 }
 
 /// Returns the kind of a secret key whose PEM block is at the start of `bytes`.

@@ -12,7 +12,7 @@ use crate::{
     source::date_text,
 };
 use std::collections::BTreeMap;
-use towline::signature::ed25519;
+use towline::ed25519;
 use towline_descriptor::{Descriptor, Document};
 
 /// The listed files of a site, or why they cannot be read.
@@ -60,13 +60,13 @@ impl<'a> Trust<'a> {
         };
         let keys = chain.as_ref().map(|chain| chain.newest().root.channel_keys());
         let trust = Self { chain, keys: keys.unwrap_or_default(), contents, now: terms.now };
-        problems.extend(trust.check_keys(roots.len(), terms));
+        problems.extend(trust.check_keys(index, roots.len(), terms));
         (trust, problems)
     }
 
     /// Checks what lies in the folder of the roots, and that they are those of
     /// the project.
-    fn check_keys(&self, roots: usize, terms: &Terms<'_>) -> Vec<Problem> {
+    fn check_keys(&self, index: &Index, roots: usize, terms: &Terms<'_>) -> Vec<Problem> {
         let mut problems = Vec::new();
         let in_folder =
             self.contents.keys().filter_map(|path| Some((*path, path.strip_prefix("root/")?)));
@@ -88,7 +88,8 @@ impl<'a> Trust<'a> {
             }
         }
         let first = format!("{FOLDER}/{}", file_name(1));
-        match (terms.root, self.chain.as_ref().map(|chain| &chain.links()[0])) {
+        let own = terms.project.filter(|(project, _)| **project == index.project);
+        match (own.map(|(_, root)| root), self.chain.as_ref().map(|chain| &chain.links()[0])) {
             (Some(Some(own)), Some(first_link)) if own.payload != first_link.payload => {
                 problems.push(problem(first, "is not that of the repository"));
             }

@@ -20,7 +20,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
-use towline::signature::ed25519;
+use towline::ed25519;
 use towline_descriptor::{
     Envelope, KeyId, MAX_DOCUMENT,
     envelope::{ROOT_TYPE, pre_authentication},

@@ -83,6 +83,8 @@ impl KeyFolder {
     /// # Errors
     /// If it is inside the repository.
     pub fn at(path: PathBuf, root: &Path) -> Result<Self, KeyError> {
+        // `keys/.` cannot be made, `keys` can.
+        let path = path.components().collect();
         let folder = Self { path, repository: repository_of(root) };
         folder.refuse_inside(&folder.path)?;
         Ok(folder)

@@ -5,7 +5,7 @@ use ed25519::pkcs8::{DecodePublicKey, EncodePublicKey, PublicKeyBytes};
 use pkcs8::LineEnding;
 use serde::{Deserialize, Serialize};
 use std::{fmt, path::Path, str::FromStr};
-use towline::signature::ed25519;
+use towline::ed25519;
 use towline_descriptor::{Key, KeyId, Signature};
 
 /// A public Ed25519 key that signatures can be verified with.

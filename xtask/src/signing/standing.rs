@@ -10,7 +10,7 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 use std::{collections::BTreeMap, fs, io, path::Path};
-use towline::signature::ed25519;
+use towline::ed25519;
 use towline_descriptor::{Descriptor, Document};
 
 /// Descriptors and roots of the site that stands, by their path.
