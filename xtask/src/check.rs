@@ -8,6 +8,7 @@
 mod page;
 mod remote;
 mod target;
+mod terms;
 
 pub use remote::{Remote, RemoteError};
 
@@ -201,7 +202,7 @@ fn check_descriptor(
 ) -> Result<(), String> {
     let expect = |ok: bool, message: &str| if ok { Ok(()) } else { Err(message.to_owned()) };
     let mut document = bytes.to_vec();
-    let descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
+    let mut descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
     expect(descriptor.version == served.version, "version is not the one of the index")?;
     let release = index.releases.iter().find(|r| r.version == served.version);
     let release: &IndexRelease = release.ok_or("there is no such release")?;
@@ -216,6 +217,8 @@ fn check_descriptor(
     towline_descriptor::Url::parse(descriptor.path).map_err(|error| format!("path: {error}"))?;
     expect(descriptor.size == Some(target.app.size), "size is not that of the image")?;
     expect(descriptor.sha256 == Some(target.app.sha256), "sha256 is not that of the image")?;
+    terms::check(index, channel, served, release, &descriptor)?;
+    terms::release_from(&mut descriptor);
     let running = Running {
         project: index.project.as_str(),
         version: Version::parse("0.0.0-0").ok(),

@@ -14,9 +14,12 @@
 mod descriptor;
 mod index;
 mod page;
+mod steps;
 
+pub use descriptor::{Form, Offer, payload, plain};
 pub use index::{
-    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexRelease, IndexTarget, ServedTarget,
+    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexPolicy, IndexRelease, IndexRollout,
+    IndexTarget, IndexWindow, ServedTarget,
 };
 
 use crate::{
@@ -33,6 +36,7 @@ use crate::{
 pub use page::size_text;
 
 use index::served_targets;
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -40,6 +44,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use towline_descriptor::{MAX_DOCUMENT, Version};
 
 /// Name of the index.
 pub const INDEX: &str = "releases.json";
@@ -57,6 +62,8 @@ pub struct Site {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Files that are artifacts of the store.
     pub artifacts: BTreeMap<String, Artifact>,
+    /// What the publisher ought to know, though the site is sound.
+    pub warnings: Vec<String>,
 }
 
 /// Why a site could not be rendered or written.
@@ -91,6 +98,18 @@ pub enum SiteError {
         /// Why not.
         reason: String,
     },
+    /// A channel asks for more than a descriptor has room for.
+    #[error(
+        "the descriptor of channel {channel} for target {target} would have {bytes} bytes, and {MAX_DOCUMENT} are all that devices read: give the channel fewer devices or groups or less metadata with `cargo xtask policy {channel}`"
+    )]
+    TooLong {
+        /// The channel.
+        channel: ChannelName,
+        /// The target.
+        target: TargetName,
+        /// Its size without notes.
+        bytes: usize,
+    },
     /// The site that was written is faulty.
     #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
     Problems(Vec<check::Problem>),
@@ -115,7 +134,7 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 /// on its page.
 ///
 /// # Errors
-/// [`SiteError::Template`].
+/// [`SiteError::Template`], [`SiteError::TooLong`].
 pub fn render(
     config: &Config,
     channels: &Channels,
@@ -124,6 +143,7 @@ pub fn render(
 ) -> Result<Site, SiteError> {
     let mut files = BTreeMap::new();
     let mut artifacts = BTreeMap::new();
+    let mut warnings = Vec::new();
     for record in releases {
         for (name, target) in &record.targets {
             for (role, artifact) in target.artifacts() {
@@ -133,16 +153,41 @@ pub fn render(
     }
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
-        for (name, record) in &served {
-            let descriptor = descriptor::render(config, channel, record, name);
-            files.insert(descriptor_path(channel, name), descriptor);
+        let offers: Vec<_> = served
+            .iter()
+            .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
+            .collect();
+        for offer in &offers {
+            let descriptor = plain(&offer.make(Form::Plain)?);
+            files.insert(descriptor_path(channel, offer.target()), descriptor);
         }
+        warnings.extend(left_behind(channel, &offers));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     page::render(config, channels, releases, installer, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
-    Ok(Site { index, files, artifacts })
+    Ok(Site { index, files, artifacts, warnings })
+}
+
+/// Names the devices of a channel that find no way to what it serves, one
+/// warning for all targets that fare alike.
+fn left_behind(channel: &ChannelName, offers: &[Offer<'_>]) -> Vec<String> {
+    let texts = |versions: &[&Version]| {
+        versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let mut alike: IndexMap<(&Version, String), Vec<String>> = IndexMap::new();
+    for offer in offers.iter().filter(|offer| !offer.left_behind().is_empty()) {
+        let key = (&offer.record().version, texts(offer.left_behind()));
+        alike.entry(key).or_default().push(offer.target().to_string());
+    }
+    let warning = |((offered, versions), targets): ((&Version, String), Vec<String>)| {
+        format!(
+            "channel {channel}: no release leads from {versions} up to {offered}, which does not install over them; devices of {} that run them stay there until one does",
+            targets.join(", ")
+        )
+    };
+    alike.into_iter().map(warning).collect()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

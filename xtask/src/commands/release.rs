@@ -43,7 +43,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// Oldest version whose settings this release understands. The page warns
-    /// those who would keep the settings of an older one.
+    /// those who would keep the settings of an older one, and devices that run
+    /// an older one go over a release between.
     #[arg(long, value_name = "VERSION")]
     min_from: Option<Version>,
     #[command(flatten)]
@@ -103,15 +104,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
     ui.say("rendering and checking the site");
-    match site::write(&project, &channels, &releases, &installer) {
+    let warnings = match site::write(&project, &channels, &releases, &installer) {
         // An artifact is missing or damaged; those of this release are at hand.
         Err(SiteError::Store(_) | SiteError::Problems(_)) => {
             draft.put_artifacts(&store)?;
-            site::write(&project, &channels, &releases, &installer)?;
+            site::write(&project, &channels, &releases, &installer)?
         }
         result => result?,
-    }
+    };
     drop(lock);
+    site::warn(ui, &warnings);
 
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
     if args.json {

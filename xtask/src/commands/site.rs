@@ -8,7 +8,7 @@ use crate::{
     project::{Places, Project},
     release::Record,
     site::{SiteError, render},
-    ui::Hinted,
+    ui::{Hinted, Ui},
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -35,22 +35,31 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let installer = Installer::beside_program()?.built(ui)?;
     let _lock =
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
-    write(&project, &project.channels()?, &releases, &installer)?;
+    let warnings = write(&project, &project.channels()?, &releases, &installer)?;
+    warn(ui, &warnings);
     println!("{}", project.site_dir.display());
     Ok(ExitCode::SUCCESS)
 }
 
-/// Renders, writes and checks the site of a project.
+/// Says what the publisher ought to know of a site.
+pub(crate) fn warn(ui: Ui, warnings: &[String]) {
+    for warning in warnings {
+        ui.say(format_args!("warning: {warning}"));
+    }
+}
+
+/// Renders, writes and checks the site of a project. Returns its warnings.
 pub(crate) fn write(
     project: &Project,
     channels: &Channels,
     releases: &[Record],
     installer: &Bundle,
-) -> Result<(), SiteError> {
+) -> Result<Vec<String>, SiteError> {
     if let Some((channel, reason)) = channels.stranded(releases) {
         return Err(SiteError::Stranded { channel: channel.clone(), reason });
     }
     let site = render(&project.config, channels, releases, installer)?;
     let receipts = project.store_dir.join(".checked.json");
-    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())
+    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())?;
+    Ok(site.warnings)
 }
