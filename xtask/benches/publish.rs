@@ -21,6 +21,7 @@ mod firmware;
 #[path = "support/process.rs"]
 mod process;
 
+use ::xtask::tools;
 use firmware::{PARTITIONS, app_image};
 use process::{cargo, repository, seconds, unoptimised_xtask, xtask};
 use serde_json::{Value, json};
@@ -33,7 +34,6 @@ use std::{
     thread,
 };
 use towline_descriptor::Chip;
-use ::xtask::tools;
 
 const PROJECT: &str = "lamp";
 const VERSION: &str = "1.0.0";

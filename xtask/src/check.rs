@@ -9,6 +9,7 @@ mod page;
 mod remote;
 pub mod secrets;
 mod target;
+mod terms;
 mod trust;
 
 pub use remote::{Remote, RemoteError};
@@ -22,13 +23,13 @@ use crate::{
     store::sha256,
 };
 use rayon::prelude::*;
+use secrets::Secrets;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     path::{Component, Path, PathBuf},
 };
-use secrets::Secrets;
 use towline::{Decision, Running, decide};
 use towline_descriptor::{Descriptor, Sha256, Version};
 use trust::Trust;
@@ -280,7 +281,7 @@ fn check_descriptor(
 ) -> Result<(), String> {
     let expect = |ok: bool, message: &str| if ok { Ok(()) } else { Err(message.to_owned()) };
     let mut document = bytes.to_vec();
-    let descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
+    let mut descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
     expect(descriptor.version == served.version, "version is not the one of the index")?;
     let release = index.releases.iter().find(|r| r.version == served.version);
     let release: &IndexRelease = release.ok_or("there is no such release")?;
@@ -295,17 +296,26 @@ fn check_descriptor(
     towline_descriptor::Url::parse(descriptor.path).map_err(|error| format!("path: {error}"))?;
     expect(descriptor.size == Some(target.app.size), "size is not that of the image")?;
     expect(descriptor.sha256 == Some(target.app.sha256), "sha256 is not that of the image")?;
+    terms::check(index, channel, served, release, &descriptor)?;
+    terms::release_from(&mut descriptor);
     let running = Running {
         project: index.project.as_str(),
         version: Version::parse("0.0.0-0").ok(),
         chip: target.chip,
         target: Some(served.target.as_str()),
         channel: Some(channel.name.as_str()),
+        id: &[],
+        groups: &[],
+        now: None,
+        utc_offset: 0,
+        by_user: false,
+        switched: false,
         secure_version: 0,
         slot_size: target.slot_size.unwrap_or(u32::MAX),
     };
     match decide(&running, &descriptor) {
         Decision::Install(_) => Ok(()),
+        Decision::Stay(reason) if reason.is_held_back() => Ok(()),
         Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
     }
 }

@@ -426,7 +426,8 @@ mod tests {
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site = render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
+        let site =
+            render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));

@@ -28,21 +28,18 @@ use crate::{
         chain::{Chain, FOLDER, SealedBy, file_name, message, signature},
         root::Role,
     },
-    name::{ChannelName, TargetName},
-    site::descriptor_path,
+    name::ChannelName,
+    site::payload,
 };
 use anyhow::Context;
-use base64::{
-    Engine,
-    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
-};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
     time::{SystemTime, UNIX_EPOCH},
 };
 use towline::ed25519;
-use towline_descriptor::{Descriptor, Document, Sha256, envelope::DESCRIPTOR_TYPE};
+use towline_descriptor::{Descriptor, Document, envelope::DESCRIPTOR_TYPE};
 
 /// Returns the time in seconds since 1970: `SOURCE_DATE_EPOCH`, or that of the
 /// clock.
@@ -103,9 +100,7 @@ pub enum SigningError {
         path: String,
     },
     /// The site that stands has other roots.
-    #[error(
-        "{path} of the site that stands is not that of the repository: {reason}"
-    )]
+    #[error("{path} of the site that stands is not that of the repository: {reason}")]
     OtherRoot {
         /// The root.
         path: String,
@@ -176,9 +171,11 @@ impl Signer {
     /// Returns the files that a site has beside its descriptors: roots, public
     /// keys and signatures of artifacts.
     pub fn files(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
-        let roots = self.chain.links().iter().map(|link| {
-            (format!("{FOLDER}/{}", file_name(link.root.version)), link.to_file())
-        });
+        let roots = self
+            .chain
+            .links()
+            .iter()
+            .map(|link| (format!("{FOLDER}/{}", file_name(link.root.version)), link.to_file()));
         let keys = self.chain.newest().root.channel_keys().into_iter().map(|key| {
             (format!("{FOLDER}/{}.pub", key.id()), minisig::public_key(&key).into_bytes())
         });
@@ -187,28 +184,37 @@ impl Signer {
         roots.chain(keys).chain(signatures)
     }
 
-    /// Seals the descriptor of a channel and target, whose `seq`, `issued` and
+    /// Returns the keys that speak for a channel.
+    fn role(&self, channel: &ChannelName) -> Result<&Role, SigningError> {
+        let role = self.chain.newest().root.role_of(channel);
+        role.map(|(_, role)| role).ok_or_else(|| SigningError::NoRole(channel.clone()))
+    }
+
+    /// Returns the most signatures that a descriptor of a channel may get,
+    /// whichever keys are at hand.
+    ///
+    /// # Errors
+    /// [`SigningError::NoRole`].
+    pub fn signatures(&self, channel: &ChannelName) -> Result<usize, SigningError> {
+        Ok(self.role(channel)?.keys.len())
+    }
+
+    /// Seals the descriptor of a channel at `path`, whose `seq`, `issued` and
     /// `expires` are not set yet.
     ///
     /// # Errors
     /// [`SigningError`].
     pub fn seal(
         &self,
+        path: &str,
         channel: &ChannelName,
-        target: &TargetName,
         descriptor: &Descriptor<'_>,
     ) -> Result<Vec<u8>, SigningError> {
-        let path = descriptor_path(channel, target);
-        let (_, role) = self
-            .chain
-            .newest()
-            .root
-            .role_of(channel)
-            .ok_or_else(|| SigningError::NoRole(channel.clone()))?;
-        let standing = self.standing.descriptor(&path, channel, &self.chain);
+        let role = self.role(channel)?;
+        let standing = self.standing.descriptor(path, channel, &self.chain);
         if let Some(standing) = &standing {
             if self.now < standing.issued {
-                let (issued, now) = (standing.issued, self.now);
+                let (path, issued, now) = (path.to_owned(), standing.issued, self.now);
                 return Err(SigningError::Behind { path, issued, now });
             }
             let same = Descriptor {
@@ -235,7 +241,7 @@ impl Signer {
             expires: Some(self.now.saturating_add(self.valid)),
             ..descriptor.clone()
         };
-        self.sign(&path, role, &descriptor)
+        self.sign(path, role, &descriptor)
     }
 
     fn sign(
@@ -277,39 +283,6 @@ fn is_signed(text: &[u8], role: &Role) -> bool {
         }
         _ => false,
     }
-}
-
-/// Stands for the custom metadata while digests are shortened: whoever wrote it
-/// means what it says.
-const METADATA: &str = "{\"\":0}";
-
-/// Writes the bytes that are signed: without spaces, digests in their short
-/// form.
-///
-/// # Panics
-/// If the metadata is not JSON.
-pub(crate) fn payload(descriptor: &Descriptor<'_>) -> Vec<u8> {
-    let mut descriptor = descriptor.clone();
-    let metadata = descriptor.policy.metadata.take();
-    if metadata.is_some() {
-        descriptor.policy.metadata = Some(METADATA);
-    }
-    let mut text = serde_json::to_string(&descriptor).expect("plain data");
-    // Quotes inside of strings are escaped, so that this is no part of one.
-    const FIELD: &str = "sha256\":\"";
-    let mut from = 0;
-    while let Some(found) = text[from..].find(FIELD) {
-        let start = from + found + FIELD.len();
-        let end = start + text[start..].find('"').expect("a string ends");
-        if let Ok(digest) = text[start..end].parse::<Sha256>() {
-            text.replace_range(start..end, &BASE64_URL_SAFE_NO_PAD.encode(digest.0));
-        }
-        from = start;
-    }
-    if let Some(metadata) = metadata {
-        text = text.replacen(METADATA, metadata, 1);
-    }
-    text.into_bytes()
 }
 
 #[cfg(test)]

@@ -16,9 +16,12 @@
 mod descriptor;
 mod index;
 mod page;
+mod steps;
 
+pub use descriptor::{Form, Offer, payload, plain};
 pub use index::{
-    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexRelease, IndexTarget, ServedTarget,
+    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexPolicy, IndexRelease, IndexRollout,
+    IndexTarget, IndexWindow, ServedTarget,
 };
 
 use crate::{
@@ -37,6 +40,7 @@ use crate::{
 pub use page::size_text;
 
 use index::served_targets;
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -44,6 +48,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use towline_descriptor::{MAX_DOCUMENT, Version};
 
 /// Name of the index.
 pub const INDEX: &str = "releases.json";
@@ -65,6 +70,8 @@ pub struct Site {
     /// When its descriptors were signed, in seconds since 1970; `None` if they
     /// are not signed.
     pub signed_at: Option<u64>,
+    /// What the publisher ought to know, though the site is sound.
+    pub warnings: Vec<String>,
 }
 
 /// Why a site could not be rendered or written.
@@ -102,6 +109,18 @@ pub enum SiteError {
     /// Something cannot be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
+    /// A channel asks for more than a descriptor has room for.
+    #[error(
+        "the descriptor of channel {channel} for target {target} would have {bytes} bytes, and {MAX_DOCUMENT} are all that devices read: give the channel fewer devices or groups or less metadata with `cargo xtask policy {channel}`"
+    )]
+    TooLong {
+        /// The channel.
+        channel: ChannelName,
+        /// The target.
+        target: TargetName,
+        /// Its size without notes.
+        bytes: usize,
+    },
     /// The site that was written is faulty.
     #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
     Problems(Vec<check::Problem>),
@@ -135,7 +154,7 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 /// on its page, signed by `signer` if the project has keys.
 ///
 /// # Errors
-/// [`SiteError::Template`] or [`SiteError::Signing`].
+/// [`SiteError::Template`], [`SiteError::TooLong`] or [`SiteError::Signing`].
 pub fn render(
     config: &Config,
     channels: &Channels,
@@ -145,6 +164,7 @@ pub fn render(
 ) -> Result<Site, SiteError> {
     let mut files = BTreeMap::new();
     let mut artifacts = BTreeMap::new();
+    let mut warnings = Vec::new();
     for record in releases {
         for (name, target) in &record.targets {
             for (role, artifact) in target.artifacts() {
@@ -156,17 +176,50 @@ pub fn render(
     }
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
-        for (name, record) in &served {
-            let descriptor = descriptor::render(config, channel, record, name, signer)?;
-            files.insert(descriptor_path(channel, name), descriptor);
+        let offers: Vec<_> = served
+            .iter()
+            .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
+            .collect();
+        for offer in &offers {
+            let path = descriptor_path(channel, offer.target());
+            let descriptor = match signer {
+                None => plain(&offer.make(Form::Plain)?),
+                Some(signer) => {
+                    let form = Form::Sealed { signatures: signer.signatures(channel)? };
+                    signer.seal(&path, channel, &offer.make(form)?)?
+                }
+            };
+            files.insert(path, descriptor);
         }
+        warnings.extend(left_behind(channel, &offers));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     files.extend(signer.into_iter().flat_map(Signer::files));
     page::render(config, channels, releases, installer, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
-    Ok(Site { index, files, artifacts, signed_at: signer.map(Signer::now) })
+    let signed_at = signer.map(Signer::now);
+    Ok(Site { index, files, artifacts, signed_at, warnings })
+}
+
+/// Names the devices of a channel that find no way to what it serves, one
+/// warning for all targets that fare alike.
+fn left_behind(channel: &ChannelName, offers: &[Offer<'_>]) -> Vec<String> {
+    let texts = |versions: &[&Version]| {
+        versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let mut alike: IndexMap<(&Version, String), Vec<String>> = IndexMap::new();
+    for offer in offers.iter().filter(|offer| !offer.left_behind().is_empty()) {
+        let key = (&offer.record().version, texts(offer.left_behind()));
+        alike.entry(key).or_default().push(offer.target().to_string());
+    }
+    let warning = |((offered, versions), targets): ((&Version, String), Vec<String>)| {
+        format!(
+            "channel {channel}: no release leads from {versions} up to {offered}, which does not install over them; devices of {} that run them stay there until one does",
+            targets.join(", ")
+        )
+    };
+    alike.into_iter().map(warning).collect()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {

@@ -76,9 +76,8 @@ impl Secrets {
         if let Some(kind) = BEGIN.find_iter(bytes).find_map(|at| private_block(&bytes[at..])) {
             return Some(format!("has a secret key ({kind}); if it counts anywhere, replace it"));
         }
-        let is_minisign = |needle: &Finder<'_>| {
-            needle.find_iter(bytes).any(|at| base64_len(&bytes[at..]) >= 200)
-        };
+        let is_minisign =
+            |needle: &Finder<'_>| needle.find_iter(bytes).any(|at| base64_len(&bytes[at..]) >= 200);
         MINISIGN
             .iter()
             .any(is_minisign)

@@ -72,7 +72,10 @@ impl<'a> Trust<'a> {
             self.contents.keys().filter_map(|path| Some((*path, path.strip_prefix("root/")?)));
         for (path, name) in in_folder {
             let number = name.strip_suffix(".json").and_then(|name| name.parse::<usize>().ok());
-            let key = self.keys.iter().find(|key| name.strip_suffix(".pub") == Some(&key.id().to_string()));
+            let key = self
+                .keys
+                .iter()
+                .find(|key| name.strip_suffix(".pub") == Some(&key.id().to_string()));
             let known = number.is_some_and(|number| (1..=roots).contains(&number));
             if !known && key.is_none() && self.contents[path].is_ok() {
                 problems.push(problem(path, "belongs to no chain of roots"));
@@ -177,7 +180,9 @@ impl<'a> Trust<'a> {
             Some(Ok(text)) if *text != sums(&folder, release).as_bytes() => {
                 vec![problem(path, "is not what the release consists of")]
             }
-            Some(Ok(text)) => self.check_artifact(index, release, &path, text).into_iter().collect(),
+            Some(Ok(text)) => {
+                self.check_artifact(index, release, &path, text).into_iter().collect()
+            }
         }
     }
 }
@@ -224,7 +229,8 @@ pub fn check_against(files: &impl Files, published: &impl Files) -> Vec<Problem>
         match files.read(&path) {
             Err(_) => problems.push(problem(&path, "is published, and would be gone")),
             Ok(ours) if payload(&ours) != payload(&theirs) => {
-                problems.push(problem(&path, "is published with other content: roots never change"));
+                problems
+                    .push(problem(&path, "is published with other content: roots never change"));
             }
             Ok(_) => {}
         }
@@ -247,19 +253,22 @@ pub fn check_against(files: &impl Files, published: &impl Files) -> Vec<Problem>
         for served in &channel.targets {
             let path = &served.descriptor;
             let (Ok(theirs), Ok(ours)) = (published.read(path), files.read(path)) else { continue };
-            let (theirs, ours) =
-                (Standing::of(&[(path, &theirs)]), Standing::of(&[(path, &ours)]));
+            let (theirs, ours) = (Standing::of(&[(path, &theirs)]), Standing::of(&[(path, &ours)]));
             let Some(before) = theirs.descriptor(path, &channel.name, &chain) else { continue };
             let now = our_chain.as_ref().and_then(|c| ours.descriptor(path, &channel.name, c));
             let message = match now {
-                None => "is published with a signature, and has none that holds any more".to_owned(),
-                Some(now) if now.seq < before.seq => {
-                    format!("has seq {}, and {} is published: devices would refuse it", now.seq, before.seq)
+                None => {
+                    "is published with a signature, and has none that holds any more".to_owned()
                 }
-                Some(now) if now.seq == before.seq && now.payload != before.payload => format!(
-                    "has the seq {} of what is published, with other content",
-                    now.seq
-                ),
+                Some(now) if now.seq < before.seq => {
+                    format!(
+                        "has seq {}, and {} is published: devices would refuse it",
+                        now.seq, before.seq
+                    )
+                }
+                Some(now) if now.seq == before.seq && now.payload != before.payload => {
+                    format!("has the seq {} of what is published, with other content", now.seq)
+                }
                 Some(_) => continue,
             };
             problems.push(problem(path, message));

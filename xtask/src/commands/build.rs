@@ -106,9 +106,9 @@ pub(crate) fn build_images(
     let results: Vec<Result<_>> = lanes
         .into_par_iter()
         .flat_map_iter(|names| {
-            names
-                .into_iter()
-                .map(|name| Ok((name.clone(), build_one(project, name, source, root.as_deref(), &tables, ui)?)))
+            names.into_iter().map(|name| {
+                Ok((name.clone(), build_one(project, name, source, root.as_deref(), &tables, ui)?))
+            })
         })
         .collect();
     let (built, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);

@@ -7,6 +7,7 @@ mod sign;
 
 use crate::{
     cli::Global,
+    disk::Disk,
     keys::{
         KeyError, KeyFolder, Kind, Passphrase, SecretKey,
         chain::{self, Added, Chain, Signed},
@@ -14,7 +15,6 @@ use crate::{
         root::Root,
     },
     name::ChannelName,
-    disk::Disk,
     project::{Places, Project},
     signing,
     ui::{Hinted, Ui},
@@ -150,7 +150,10 @@ impl Ring {
     /// Returns the roots of a project that has some.
     fn chain(&self) -> Result<&Chain> {
         self.chain.as_ref().ok_or_else(|| {
-            let message = format!("the project has no keys: there is no {}", self.show(&self.roots.join("1.json")));
+            let message = format!(
+                "the project has no keys: there is no {}",
+                self.show(&self.roots.join("1.json"))
+            );
             Hinted::new(message, "make them with `cargo xtask keys init`").into()
         })
     }
@@ -222,7 +225,8 @@ impl Ring {
             if !is_needed(next, key.public().id()) {
                 let named = next.root.root_role().keys.contains(&key.public());
                 anyhow::ensure!(
-                    named || before.is_some_and(|root| root.root_role().keys.contains(&key.public())),
+                    named
+                        || before.is_some_and(|root| root.root_role().keys.contains(&key.public())),
                     "{}: not a root key of this project",
                     path.display()
                 );

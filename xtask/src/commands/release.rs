@@ -43,7 +43,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// Oldest version whose settings this release understands. The page warns
-    /// those who would keep the settings of an older one.
+    /// those who would keep the settings of an older one, and devices that run
+    /// an older one go over a release between.
     #[arg(long, value_name = "VERSION")]
     min_from: Option<Version>,
     #[command(flatten)]
@@ -105,10 +106,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     ui.say("rendering and checking the site");
     let render = || -> Result<_> {
         let signer = site::signer(&project, &releases, false)?;
-        site::write(&project, &channels, &releases, &installer, signer.as_ref())?;
-        Ok(signer)
+        let warnings = site::write(&project, &channels, &releases, &installer, signer.as_ref())?;
+        Ok((signer, warnings))
     };
-    let signer = match render() {
+    let (signer, warnings) = match render() {
         // An artifact is missing or damaged; those of this release are at hand.
         Err(error) if is_of_artifacts(&error) => {
             draft.put_artifacts(&store)?;
@@ -117,6 +118,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         result => result?,
     };
     drop(lock);
+    site::warn(ui, &warnings);
 
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
     if args.json {

@@ -51,7 +51,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
     let channels = project.channels()?;
     let signer = signer(&project, &releases, args.refresh)?;
-    write(&project, &channels, &releases, &installer, signer.as_ref())?;
+    let warnings = write(&project, &channels, &releases, &installer, signer.as_ref())?;
+    warn(ui, &warnings);
     println!("{}", project.site_dir.display());
     tell(signer.as_ref(), ui);
     Ok(ExitCode::SUCCESS)
@@ -104,18 +105,26 @@ pub(crate) fn tell(signer: Option<&Signer>, ui: Ui) {
     }
 }
 
-/// Renders, writes and checks the site of a project.
+/// Says what the publisher ought to know of a site.
+pub(crate) fn warn(ui: Ui, warnings: &[String]) {
+    for warning in warnings {
+        ui.say(format_args!("warning: {warning}"));
+    }
+}
+
+/// Renders, writes and checks the site of a project. Returns its warnings.
 pub(crate) fn write(
     project: &Project,
     channels: &Channels,
     releases: &[Record],
     installer: &Bundle,
     signer: Option<&Signer>,
-) -> Result<(), SiteError> {
+) -> Result<Vec<String>, SiteError> {
     if let Some((channel, reason)) = channels.stranded(releases) {
         return Err(SiteError::Stranded { channel: channel.clone(), reason });
     }
     let site = render(&project.config, channels, releases, installer, signer)?;
     let receipts = project.store_dir.join(".checked.json");
-    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())
+    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())?;
+    Ok(site.warnings)
 }

@@ -213,10 +213,7 @@ impl Chain {
     ///
     /// # Errors
     /// [`ChainError::Invalid`], at the first root that does not hold.
-    pub fn verify(
-        roots: &[(String, Vec<u8>)],
-        project: &ProjectName,
-    ) -> Result<Self, ChainError> {
+    pub fn verify(roots: &[(String, Vec<u8>)], project: &ProjectName) -> Result<Self, ChainError> {
         let mut links: Vec<Signed> = Vec::new();
         for (number, (origin, text)) in (1..).zip(roots) {
             let link = Signed::parse(text, origin)?;

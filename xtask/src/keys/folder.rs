@@ -183,10 +183,7 @@ impl KeyFolder {
     ///
     /// # Errors
     /// [`KeyError`].
-    pub fn channel_keys(
-        &self,
-        wanted: impl Fn(KeyId) -> bool,
-    ) -> Result<Vec<SecretKey>, KeyError> {
+    pub fn channel_keys(&self, wanted: impl Fn(KeyId) -> bool) -> Result<Vec<SecretKey>, KeyError> {
         let mut keys: Vec<SecretKey> = Vec::new();
         if let Some(text) = channel_key_variable()? {
             for held in Held::all_in(&text, CHANNEL_KEY)? {

@@ -69,7 +69,9 @@ fn from_environment() -> Result<Option<Passphrase>, KeyError> {
 
 fn ask(prompt: &str) -> Result<String, KeyError> {
     if !io::stdin().is_terminal() {
-        return Err(KeyError::Passphrase("a passphrase is needed, and there is no terminal".into()));
+        return Err(KeyError::Passphrase(
+            "a passphrase is needed, and there is no terminal".into(),
+        ));
     }
     rpassword::prompt_password(prompt).map_err(|error| KeyError::Passphrase(error.to_string()))
 }

@@ -80,10 +80,7 @@ impl SecretKey {
     ///
     /// # Panics
     /// Never: every key has this form.
-    pub fn to_encrypted_pem(
-        &self,
-        passphrase: &Passphrase,
-    ) -> Result<Zeroizing<String>, KeyError> {
+    pub fn to_encrypted_pem(&self, passphrase: &Passphrase) -> Result<Zeroizing<String>, KeyError> {
         let (mut salt, mut iv) = ([0; 16], [0; 16]);
         getrandom::fill(&mut salt).map_err(KeyError::Random)?;
         getrandom::fill(&mut iv).map_err(KeyError::Random)?;

@@ -116,7 +116,10 @@ mod tests {
         assert!(check(&keys, b"firmware", &text, "file:b.bin").is_err());
         let forged = text.replace("1.0.0", "2.0.0");
         let comment = trusted_comment("a.bin", "2.0.0", "lamp");
-        assert_eq!(check(&keys, b"firmware", &forged, &comment).unwrap_err(), "its comment is not signed");
+        assert_eq!(
+            check(&keys, b"firmware", &forged, &comment).unwrap_err(),
+            "its comment is not signed"
+        );
         for cut in 0..text.len() - 1 {
             assert!(check(&keys, b"firmware", &text[..cut], &comment).is_err(), "{cut}");
         }

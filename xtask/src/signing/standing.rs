@@ -2,9 +2,7 @@
 
 use super::SigningError;
 use crate::{
-    keys::{
-        chain::{Chain, FOLDER, file_name},
-    },
+    keys::chain::{Chain, FOLDER, file_name},
     name::ChannelName,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -56,7 +54,9 @@ impl Standing {
 
     /// Takes files by their path.
     pub(crate) fn of(files: &[(&str, &[u8])]) -> Self {
-        Self { files: files.iter().map(|(path, text)| ((*path).to_owned(), text.to_vec())).collect() }
+        Self {
+            files: files.iter().map(|(path, text)| ((*path).to_owned(), text.to_vec())).collect(),
+        }
     }
 
     /// Refuses to publish without signatures where there were some.
@@ -83,8 +83,12 @@ impl Standing {
                 Some(link) if link.to_file() == *standing => continue,
                 // Other signatures of the same root are as good.
                 Some(link) if payload(standing).is_some_and(|p| p == link.payload) => continue,
-                Some(_) => "devices that have it would follow no other; bring back the folder root/ beside towline.toml",
-                None => "the repository does not have it yet; pull, so that keys that were revoked do not sign again",
+                Some(_) => {
+                    "devices that have it would follow no other; bring back the folder root/ beside towline.toml"
+                }
+                None => {
+                    "the repository does not have it yet; pull, so that keys that were revoked do not sign again"
+                }
             };
             return Err(SigningError::OtherRoot { path, reason });
         }

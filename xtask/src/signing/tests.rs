@@ -5,7 +5,7 @@ use crate::keys::{
     root::{Change, Root},
 };
 use towline::ed25519;
-use towline_descriptor::{Chip, Patch, Policy};
+use towline_descriptor::{Chip, Patch, Policy, Sha256};
 
 const DAY: u64 = 86_400;
 const VALID: u64 = 30 * DAY;
@@ -78,7 +78,7 @@ fn descriptor<'a>() -> Descriptor<'a> {
 }
 
 fn seal(signer: &Signer, descriptor: &Descriptor<'_>) -> Result<Vec<u8>, SigningError> {
-    signer.seal(&"stable".parse().unwrap(), &"esp32c3".parse().unwrap(), descriptor)
+    signer.seal(PATH, &"stable".parse().unwrap(), descriptor)
 }
 
 /// Returns seq and expiry of a sealed descriptor that key `seed` signed.
@@ -186,40 +186,19 @@ fn roots_of_the_site_that_stands_are_kept() {
     };
     let make = |ours: Chain, theirs: &Chain| {
         let files = files(theirs);
-        let files: Vec<_> = files.iter().map(|(path, text)| (path.as_str(), text.as_slice())).collect();
+        let files: Vec<_> =
+            files.iter().map(|(path, text)| (path.as_str(), text.as_slice())).collect();
         Signer::new(ours, Vec::new(), Standing::of(&files), 1000, VALID, false)
     };
     let (one, two, other) = (chain(&[]), chain(&[replaced(3)]), chain(&[replaced(4)]));
     assert!(make(one.clone(), &one).is_ok() && make(two.clone(), &one).is_ok());
     for (ours, theirs) in [(one, &two), (other, &two)] {
         let error = make(ours, theirs).unwrap_err();
-        assert!(matches!(&error, SigningError::OtherRoot { path, .. } if path == "root/2.json"), "{error}");
+        assert!(
+            matches!(&error, SigningError::OtherRoot { path, .. } if path == "root/2.json"),
+            "{error}"
+        );
     }
-}
-
-#[test]
-fn the_signed_form_is_short_and_leaves_custom_metadata_alone() {
-    let metadata = format!("{{\"sha256\":\"{}\", \"a\": 1.0}}", Sha256([7; 32]));
-    let mut whole = descriptor();
-    whole.notes = Some("\"sha256\":\"abc\" {\"\":0}");
-    whole.policy.metadata = Some(&metadata);
-    let patch = Patch {
-        from_sha256: Sha256([1; 32]),
-        alg: "x",
-        path: "p",
-        size: 1,
-        sha256: Sha256([2; 32]),
-    };
-    whole.patches.push(patch).unwrap();
-    let text = String::from_utf8(payload(&whole)).unwrap();
-    assert!(text.contains(&metadata), "{text}");
-    assert_eq!(text.matches(&Sha256([7; 32]).to_string()).count(), 1);
-    assert!(!text.contains("abababab"), "{text}");
-    let mut document = text.clone().into_bytes();
-    let read = Descriptor::parse(&mut document).unwrap();
-    assert_eq!((read.sha256, &read.patches), (whole.sha256, &whole.patches));
-    assert_eq!((read.notes, read.policy.metadata), (whole.notes, Some(metadata.as_str())));
-    assert!(text.len() < 600, "{}", text.len());
 }
 
 #[test]

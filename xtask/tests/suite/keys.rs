@@ -202,7 +202,10 @@ fn revoking_what_is_needed_is_refused_with_what_to_do_instead() {
     let [root, channel] = ["root", "*"].map(|role| ids(&project, role).remove(0));
     let error = project.fails(&["keys", "revoke", &channel]);
     assert!(error.contains("would have no key left"), "{error}");
-    assert!(error.contains("hint: replace it in one step with `cargo xtask keys rotate`"), "{error}");
+    assert!(
+        error.contains("hint: replace it in one step with `cargo xtask keys rotate`"),
+        "{error}"
+    );
     let error = project.fails(&["keys", "revoke", &root]);
     assert!(error.contains("`cargo xtask keys rotate --root`"), "{error}");
     let error = project.fails(&["keys", "revoke", "0000000000000000"]);
@@ -251,10 +254,8 @@ fn a_ceremony_needs_as_many_people_as_the_threshold_says() {
     assert!(!project.path("root/2.json").exists());
     fs::rename(&mail, project.path("root/2.json.partial")).unwrap();
     // The same person once more is nobody else.
-    let again = project.xtask_with(
-        &["keys", "sign"],
-        &[("TOWLINE_KEYS", homes[0].path().to_str().unwrap())],
-    );
+    let again = project
+        .xtask_with(&["keys", "sign"], &[("TOWLINE_KEYS", homes[0].path().to_str().unwrap())]);
     assert_eq!(again.status.code(), Some(1));
     at(&homes[2], &["keys", "sign"]);
     assert!(project.path("root/2.json").exists());

@@ -76,8 +76,7 @@ fn publish(project: &Project, path: &str, bytes: Option<&[u8]>) {
     match bytes {
         Some(bytes) => {
             let artifact = artifact_of(bytes).unwrap();
-            let listed =
-                IndexArtifact { path: None, size: artifact.size, sha256: artifact.sha256 };
+            let listed = IndexArtifact { path: None, size: artifact.size, sha256: artifact.sha256 };
             index.files.insert(path.into(), listed);
             fs::write(file, bytes).unwrap();
         }
@@ -100,7 +99,9 @@ fn copy(from: &Path, to: &Path) {
 fn channel_key(project: &Project) -> PathBuf {
     let mut files: Vec<_> =
         project.keys(".").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|path| path.to_string_lossy().contains("channel-") && path.extension().unwrap() == "pem");
+    files.retain(|path| {
+        path.to_string_lossy().contains("channel-") && path.extension().unwrap() == "pem"
+    });
     assert_eq!(files.len(), 1);
     files.remove(0)
 }
@@ -113,7 +114,8 @@ fn what_channels_serve_is_signed_for_devices_with_the_exported_root() {
         let found = opened(&project, &format!("ota/stable/{target}.json"));
         assert_eq!(found, Some((now, now, "1.0.0".into())));
     }
-    let plain: Value = serde_json::from_str(&project.read("dist/site").as_str()).unwrap_or_default();
+    let plain: Value =
+        serde_json::from_str(&project.read("dist/site").as_str()).unwrap_or_default();
     assert_eq!(plain, Value::Null);
     let descriptor: Value =
         serde_json::from_str(&project.read(&format!("dist/site/{DESCRIPTOR}"))).unwrap();
@@ -124,7 +126,10 @@ fn what_channels_serve_is_signed_for_devices_with_the_exported_root() {
     assert_eq!(report["problems"], serde_json::json!([]));
     assert_eq!(report["expires"], now + 30 * 86_400);
     let shown = project.done(&["check"]);
-    assert!(shown.contains("signed; the first descriptor expires on 2026-10-21, in 30 days"), "{shown}");
+    assert!(
+        shown.contains("signed; the first descriptor expires on 2026-10-21, in 30 days"),
+        "{shown}"
+    );
 }
 
 #[test]
@@ -171,7 +176,10 @@ fn a_refresh_and_the_second_half_of_a_life_sign_anew() {
     assert!(error.contains("unset SOURCE_DATE_EPOCH"), "{error}");
     // The time that they count for is the project's to say.
     let config = project.read("towline.toml");
-    project.write("towline.toml", config.replace("[defaults]", "[signing]\nvalid-days = 7\n[defaults]"));
+    project.write(
+        "towline.toml",
+        config.replace("[defaults]", "[signing]\nvalid-days = 7\n[defaults]"),
+    );
     later(&project, 16 * 86_400, &["site"]);
     let report = later(&project, 16 * 86_400, &["check", "--json"]);
     let report: Value = serde_json::from_str(&report).unwrap();
@@ -241,12 +249,11 @@ fn a_rotated_channel_key_takes_over() {
     assert_eq!(opened(&project, DESCRIPTOR), None, "the old key still counts");
     // CI has the old key still: it is told, and the site stands.
     let before = tree(&project.path("dist/site"));
-    let new_key = project.keys(".").read_dir().unwrap().map(|entry| entry.unwrap().path()).find(
-        |path| {
+    let new_key =
+        project.keys(".").read_dir().unwrap().map(|entry| entry.unwrap().path()).find(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             name.starts_with("channel-") && name.ends_with(".pem") && *path != old_key
-        },
-    );
+        });
     let new_key = new_key.unwrap();
     let hidden = project.keys("hidden");
     fs::rename(&new_key, &hidden).unwrap();
@@ -289,8 +296,7 @@ fn what_a_revoked_key_signed_is_signed_anew() {
     let project = signed();
     let first = seq(&project);
     project.done(&["keys", "add"]);
-    let list: Value =
-        serde_json::from_str(&project.done(&["keys", "list", "--json"])).unwrap();
+    let list: Value = serde_json::from_str(&project.done(&["keys", "list", "--json"])).unwrap();
     let stolen = list["roles"]["*"]["keys"][0]["keyid"].as_str().unwrap().to_owned();
     project.done(&["keys", "revoke", &stolen]);
     project.done(&["site"]);
@@ -343,7 +349,11 @@ fn attacks_on_a_signed_site_are_problems() {
     };
     let signature = |descriptor: &Value| decode(&descriptor["signatures"][0]["sig"]);
     let attacks: [(&str, Vec<u8>, &str); 8] = [
-        ("a19 outer fields", edit(&|d| d["version"] = "1.0.1".into()), "differs from the signed one"),
+        (
+            "a19 outer fields",
+            edit(&|d| d["version"] = "1.0.1".into()),
+            "differs from the signed one",
+        ),
         (
             "a20 unknown key",
             edit(&|d| d["signatures"][0]["keyid"] = "0123456789abcdef".into()),
@@ -378,16 +388,15 @@ fn attacks_on_a_signed_site_are_problems() {
             }),
             "lacks the 1 signature(s)",
         ),
-        (
-            "no signatures at all",
-            edit(&|d| *d = plain(d)),
-            "is not signed",
-        ),
+        ("no signatures at all", edit(&|d| *d = plain(d)), "is not signed"),
     ];
     for (name, bytes, expected) in attacks {
         publish(&project, DESCRIPTOR, Some(&bytes));
         let shown = problems(&project, &[]);
-        assert!(shown.contains(&format!("{DESCRIPTOR}: ")) && shown.contains(expected), "{name}: {shown}");
+        assert!(
+            shown.contains(&format!("{DESCRIPTOR}: ")) && shown.contains(expected),
+            "{name}: {shown}"
+        );
     }
     // a18: that of another channel or target.
     for other in ["ota/testing/esp32c3.json", "ota/stable/esp32s3.json"] {
@@ -480,9 +489,11 @@ fn minisign_and_sha256sum_verify_what_is_published() {
     let project = signed();
     let folder = project.path("dist/site/firmware/lamp/1.0.0");
     let keys = project.path("dist/site/root");
-    let key = keys.read_dir().unwrap().map(|entry| entry.unwrap().path()).find(|path| {
-        path.extension().is_some_and(|extension| extension == "pub")
-    });
+    let key = keys
+        .read_dir()
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "pub"));
     let key = key.unwrap();
     let mut verified = 0;
     for (name, _) in tree(&folder) {
@@ -622,12 +633,18 @@ fn no_secret_is_in_what_the_commands_leave() {
     let project = signed();
     project.done(&["keys", "rotate"]);
     project.done(&["site"]);
-    let pem = text(&fs::read(project.keys(tree(&project.keys("."))
-        .iter()
-        .map(|(path, _)| path.clone())
-        .find(|path| path.to_string_lossy().starts_with("channel-"))
-        .unwrap()))
-    .unwrap());
+    let pem = text(
+        &fs::read(
+            project.keys(
+                tree(&project.keys("."))
+                    .iter()
+                    .map(|(path, _)| path.clone())
+                    .find(|path| path.to_string_lossy().starts_with("channel-"))
+                    .unwrap(),
+            ),
+        )
+        .unwrap(),
+    );
     let line = pem.lines().nth(1).unwrap();
     let secrets = Secrets::default();
     for (path, bytes) in tree(&project.path(".")) {

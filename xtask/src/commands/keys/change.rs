@@ -81,10 +81,9 @@ struct Common {
 pub(super) fn add(global: &Global, args: &Add) -> Result<()> {
     let ring = Ring::open(global)?;
     let role = args.which.role(&ring.project)?;
-    let threshold = args.threshold.map(|threshold| Change::Threshold {
-        role: role.clone(),
-        threshold: threshold.get(),
-    });
+    let threshold = args
+        .threshold
+        .map(|threshold| Change::Threshold { role: role.clone(), threshold: threshold.get() });
     let add = |key| -> Vec<Change> {
         let add = Change::Add { role: role.clone(), key };
         std::iter::once(add).chain(threshold.clone()).collect()
@@ -239,7 +238,8 @@ pub(super) fn tell_next(ring: &Ring, path: &Path, new_files: &[PathBuf]) {
                 file.display()
             ));
         } else {
-            ring.ui.say(format_args!("  move {} to a medium that you keep offline", file.display()));
+            ring.ui
+                .say(format_args!("  move {} to a medium that you keep offline", file.display()));
         }
     }
     ring.ui.say("  `cargo xtask site` publishes it and signs what the channels serve");

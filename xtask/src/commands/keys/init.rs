@@ -74,7 +74,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     let ring = Ring::open(global)?;
     if let Some(chain) = &ring.chain {
         let message = format!("the project has keys already: root {}", chain.newest().root.version);
-        let hint = "see them with `cargo xtask keys list`; change them with `add`, `rotate` and `revoke`";
+        let hint =
+            "see them with `cargo xtask keys list`; change them with `add`, `rotate` and `revoke`";
         return Err(Hinted::new(message, hint).into());
     }
     if args.threshold > args.root_keys {
@@ -86,8 +87,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         usize::from(args.root_keys.get()) <= MAX_KEYS,
         "a project has {MAX_KEYS} root keys at most"
     );
-    let mut roles =
-        args.channel.iter().map(|channel| role_of(&ring.project, channel)).collect::<Result<Vec<_>>>()?;
+    let mut roles = args
+        .channel
+        .iter()
+        .map(|channel| role_of(&ring.project, channel))
+        .collect::<Result<Vec<_>>>()?;
     // Channels without a key of their own need one too.
     if ring.project.config.channels.keys().any(|name| !roles.iter().any(|r| r == name.as_str())) {
         roles.insert(0, ANY_CHANNEL.into());
@@ -157,7 +161,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     ring.ui.say("\nnext:");
     ring.ui.say(format_args!("  git add {} && git commit", ring.show(&ring.roots)));
     ring.ui.say("  put the content of the channel key file into the CI secret TOWLINE_CHANNEL_KEY");
-    ring.ui.say("  move the root key file to a medium that you keep offline, and keep a copy of it");
+    ring.ui
+        .say("  move the root key file to a medium that you keep offline, and keep a copy of it");
     ring.ui.say("  `cargo xtask site` signs what the channels serve");
     ring.ui.say("  the next release brings the keys to devices: those that run older firmware trust the host as before");
     Ok(())

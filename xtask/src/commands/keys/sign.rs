@@ -48,7 +48,11 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         anyhow::bail!("{}: is of project {}", path.display(), signed.root.project);
     }
     if signed.root.version != number + 1 {
-        let message = format!("{}: is root {}, and the newest is {number}", path.display(), signed.root.version);
+        let message = format!(
+            "{}: is root {}, and the newest is {number}",
+            path.display(),
+            signed.root.version
+        );
         let hint = "only the next one can be signed; pull the repository, or make the change anew";
         return Err(Hinted::new(message, hint).into());
     }
@@ -64,7 +68,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     if before == signed.to_file() && !lacking.is_empty() {
         let keys = lacking.iter().flat_map(|lacking| &lacking.keys);
         let keys: Vec<_> = keys.map(ToString::to_string).collect();
-        let message = format!("none of the root keys that are missing is at hand: {}", keys.join(", "));
+        let message =
+            format!("none of the root keys that are missing is at hand: {}", keys.join(", "));
         let hint = format!(
             "name the folder of one with the variable {}, or its file with --key",
             crate::keys::KEYS
