@@ -11,7 +11,7 @@ use towline::{
     schedule::Jitter,
 };
 use towline_app::{
-    rest::{self, ChannelError, MAX_CHANNELS, Name, Token, Updated},
+    rest::{self, ChannelError, Groups, MAX_CHANNELS, Name, Offered, Token, Updated},
     slots::Slots,
 };
 use towline_sim::{Flash, FlashError, Net, NetError};
@@ -38,6 +38,8 @@ pub struct Settings {
     pub selected: usize,
     /// Board variant.
     pub target: Option<String>,
+    /// Groups that the device is in.
+    pub groups: Groups,
 }
 
 /// Why the device could not do what its network asks of it.
@@ -58,6 +60,7 @@ pub struct Board<'d> {
     settings: RefCell<&'d mut Settings>,
     clock: TokioClock,
     restarted: Signal<NoopRawMutex, ()>,
+    offered: RefCell<Option<Offered>>,
 }
 
 impl<'d> Board<'d> {
@@ -74,6 +77,7 @@ impl<'d> Board<'d> {
             settings: RefCell::new(settings),
             clock,
             restarted: Signal::new(),
+            offered: RefCell::default(),
         }
     }
 
@@ -149,13 +153,31 @@ impl<'d> rest::Device for Board<'d> {
         let mut settings = self.settings.borrow_mut();
         let index = settings.channels.iter().position(|channel| channel.name == name);
         settings.selected = index.ok_or(ChannelError::Unknown)?;
+        self.offered.take();
         Ok(())
     }
 
-    async fn check(&self) -> Result<Name, Fault> {
+    fn groups(&self) -> Groups {
+        self.settings.borrow().groups.clone()
+    }
+
+    async fn set_groups(&self, groups: &str) -> Result<(), Fault> {
+        self.settings.borrow_mut().groups = Groups::try_from(groups).unwrap_or_default();
+        Ok(())
+    }
+
+    fn offered(&self) -> Option<Offered> {
+        self.offered.borrow().clone()
+    }
+
+    async fn check(&self) -> Result<Offered, Fault> {
         let check = self.with_client(async |client, url| client.check(url).await).await;
         match check {
-            Ok(check) => Ok(Name::try_from(check.version.as_str()).unwrap_or_default()),
+            Ok(check) => {
+                let offered = Offered::from(check);
+                self.offered.replace(Some(offered.clone()));
+                Ok(offered)
+            }
             Err(rest::UpdateError::Fetch(fault) | rest::UpdateError::Install(fault)) => Err(fault),
         }
     }
@@ -167,7 +189,7 @@ impl<'d> rest::Device for Board<'d> {
         let report = |now: towline::Progress| progress(now.received, now.size);
         let update = self.with_client(async |client, url| client.update(url, report).await);
         Ok(match update.await? {
-            Outcome::Stay(_) => Updated::Nothing,
+            Outcome::Stay(reason) => Updated::Nothing(reason),
             Outcome::Installed { .. } => Updated::Installed,
         })
     }

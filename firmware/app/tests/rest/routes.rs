@@ -166,8 +166,64 @@ fn channels_are_listed_and_selected() {
 #[test]
 fn check_update_tells_both_versions() {
     let rig = Rig::with(offering("1.1.0", b"", b"x"));
-    let expected = json!({ "available": "1.1.0", "current": "1.0.0" });
+    let expected = json!({ "available": "1.1.0", "current": "1.0.0", "reason": null });
     assert_eq!(rig.json("/api/v1/firmware/check-update"), expected);
+}
+
+#[test]
+fn check_update_tells_why_an_offer_is_not_installed() {
+    for (version, reason) in
+        [("1.0.0", "up to date"), ("0.9.0", "the channel offers an older version")]
+    {
+        let rig = Rig::with(offering(version, b"", b"x"));
+        assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], reason);
+        assert_eq!(post(&rig, "firmware/update"), (200, format!("OK: {reason}\n")));
+    }
+}
+
+#[test]
+fn the_page_tells_what_was_offered_last() {
+    let rig = Rig::with(offering("1.1.0", b"", b"x"));
+    let page = || rig.get("/").text().to_owned();
+    assert!(!page().contains("is offered"));
+    rig.json("/api/v1/firmware/check-update");
+    assert!(page().contains("<p><strong>1.1.0</strong> is offered.</p>"), "{}", page());
+    assert!(page().contains(">Install 1.1.0</button>"), "{}", page());
+
+    let rig = Rig::with(offering("0.9.0", b"", b"x"));
+    rig.json("/api/v1/firmware/check-update");
+    let page = rig.get("/").text().to_owned();
+    assert!(page.contains("0.9.0</strong> is offered: the channel offers an older"), "{page}");
+    assert!(!page.contains(">Install 0.9.0</button>"), "{page}");
+}
+
+#[test]
+fn groups_are_set_and_kept() {
+    let rig = Rig::new();
+    let set = |body: &str| rig.post("/api/v1/firmware/groups", JSON, body.as_bytes()).status;
+    let groups = || rig.json("/api/v1/firmware/groups");
+    assert_eq!(groups(), "");
+    assert_eq!(set("\"beta,Floor-2.east\""), 200);
+    assert_eq!(groups(), "beta,Floor-2.east");
+    for wrong in [
+        "\"beta,\"",
+        "\",beta\"",
+        "\"a b\"",
+        "\"a,,b\"",
+        "\"<b>\"",
+        "\"\\u0061\"",
+        "[\"beta\"]",
+        "7",
+        "",
+        &format!("\"{}\"", "a".repeat(97)),
+    ] {
+        assert_eq!(set(wrong), 400, "{wrong}");
+    }
+    assert_eq!(post(&rig, "restart").0, 200);
+    rig.booted();
+    assert_eq!(groups(), "beta,Floor-2.east");
+    assert_eq!(set("\"\""), 200, "in none");
+    assert_eq!(groups(), "");
 }
 
 #[test]
@@ -184,7 +240,7 @@ fn update_installs_what_the_channel_offers() {
     let rig = Rig::with(offering("1.1.0", &image, &image));
     assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
     assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
-    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()), "there is nothing more to do");
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK: up to date\n".into()));
     assert_eq!(rig.json("/api/v1/firmware/progress")["activity"], "idle");
 }
 
