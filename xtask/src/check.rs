@@ -222,11 +222,18 @@ fn check_descriptor(
         chip: target.chip,
         target: Some(served.target.as_str()),
         channel: Some(channel.name.as_str()),
+        id: &[],
+        groups: &[],
+        now: None,
+        utc_offset: 0,
+        by_user: false,
+        switched: false,
         secure_version: 0,
         slot_size: target.slot_size.unwrap_or(u32::MAX),
     };
     match decide(&running, &descriptor) {
         Decision::Install(_) => Ok(()),
+        Decision::Stay(reason) if reason.is_held_back() => Ok(()),
         Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
     }
 }

@@ -149,6 +149,11 @@ impl<'a> Envelope<'a> {
         (role.is_sound() && keys.len() >= role.threshold.into()).then_some(keys)
     }
 
+    /// Returns the payload, for what has to be known before it can be verified.
+    pub fn payload(&self) -> &[u8] {
+        self.payload
+    }
+
     /// Returns the payload. Only what was [signed](Self::signed_by) may be
     /// believed.
     pub fn into_payload(self) -> &'a mut [u8] {

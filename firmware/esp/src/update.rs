@@ -19,7 +19,7 @@ use embedded_storage::nor_flash::NorFlashErrorKind;
 use log::{info, warn};
 use towline::descriptor::Version;
 use towline::schedule::{self, Jitter};
-use towline::{Buffers, LastPoll, Limits, Ota, Outcome, Updater};
+use towline::{Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater};
 use towline_tls::{Connector, TlsError};
 
 /// Connections to the host at a time.
@@ -66,8 +66,13 @@ impl Inner {
             ota,
             net: &mut self.net,
             clock: &Uptime,
-            target: Some(config::TARGET),
-            channel: Some(channel),
+            device: Identity {
+                target: Some(config::TARGET),
+                channel: Some(channel),
+                ..Identity::default()
+            },
+            trust: None,
+            by_user: false,
             limits: Limits::DEFAULT,
             jitter: &mut self.jitter,
             last: &mut self.last,

@@ -7,7 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use towline::{
-    Buffers, LastPoll, Limits, Ota, Outcome, Updater,
+    Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater,
     otadata::{Record, State},
     schedule::Jitter,
 };
@@ -89,8 +89,9 @@ fuzz_target!(|data: &[u8]| {
         ota: &mut ota,
         net: &mut net,
         clock: &Counted::default(),
-        target: Some("desk"),
-        channel: Some("stable"),
+        device: Identity { target: Some("desk"), channel: Some("stable"), ..Identity::default() },
+        trust: None,
+        by_user: false,
         limits: Limits::DEFAULT,
         jitter: &mut Jitter::new(1),
         last: &mut LastPoll::default(),

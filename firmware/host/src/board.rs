@@ -7,7 +7,7 @@ use std::{
     fmt::{self, Debug},
 };
 use towline::{
-    Buffers, Connect, LastPoll, Limits, Outcome, UpdateError as ClientError, Updater,
+    Buffers, Connect, Identity, LastPoll, Limits, Outcome, UpdateError as ClientError, Updater,
     schedule::Jitter,
 };
 use towline_app::{
@@ -106,8 +106,13 @@ impl<'d> Board<'d> {
             ota: &mut *ota,
             net: &mut *net,
             clock: &self.clock,
-            target: target.as_deref(),
-            channel: Some(&channel.name),
+            device: Identity {
+                target: target.as_deref(),
+                channel: Some(&channel.name),
+                ..Identity::default()
+            },
+            trust: None,
+            by_user: false,
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(std::process::id()),
             last: &mut LastPoll::default(),

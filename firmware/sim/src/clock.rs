@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use towline::Clock;
 
@@ -28,6 +28,10 @@ impl Clock for HostClock {
         self.0.elapsed()
     }
 
+    fn unix_time(&self) -> Option<u64> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs())
+    }
+
     async fn wait(&self, time: Duration) {
         std::thread::sleep(time);
     }
@@ -39,6 +43,8 @@ pub struct Counted {
     now: Cell<Duration>,
     /// What passes each time that somebody looks.
     pub per_look: Duration,
+    /// The time since 1970 at the start, if it is known.
+    pub unix_start: Option<u64>,
 }
 
 impl Clock for Counted {
@@ -46,6 +52,10 @@ impl Clock for Counted {
         let now = self.now.get();
         self.now.set(now + self.per_look);
         now
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        Some(self.unix_start? + self.now.get().as_secs())
     }
 
     async fn wait(&self, time: Duration) {

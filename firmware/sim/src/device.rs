@@ -9,8 +9,8 @@ use crate::{
 use embassy_futures::block_on;
 use std::path::Path;
 use towline::{
-    Buffers, Guard, LastPoll, Limits, OpenError, Ota, OtaError, Outcome, Progress, Reset,
-    UpdateError, Updater, schedule::Jitter,
+    Buffers, Guard, Identity, LastPoll, Limits, OpenError, Ota, OtaError, Outcome, Progress, Reset,
+    Trust, UpdateError, Updater, schedule::Jitter,
 };
 
 /// Most resets in a row that a device can need: into the new image, and back.
@@ -66,10 +66,12 @@ pub enum DeviceError {
 pub struct Poll<'a> {
     /// URL of the descriptor.
     pub url: &'a str,
-    /// Board variant that the firmware was built for.
-    pub target: Option<&'a str>,
-    /// Channel that it follows.
-    pub channel: Option<&'a str>,
+    /// What the device is to its channel.
+    pub device: Identity<'a>,
+    /// What the firmware trusts; `None` if it trusts its host.
+    pub trust: Option<Trust<'a>>,
+    /// Whether a user asks for the update.
+    pub by_user: bool,
 }
 
 /// A running device.
@@ -161,8 +163,9 @@ impl Device {
             ota: &mut started.ota,
             net,
             clock: &HostClock::new(),
-            target: poll.target,
-            channel: poll.channel,
+            device: poll.device,
+            trust: poll.trust,
+            by_user: poll.by_user,
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(std::process::id()),
             last: &mut LastPoll::default(),

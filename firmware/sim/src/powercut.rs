@@ -25,7 +25,8 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use std::{fmt, sync::Mutex};
 use towline::{
-    Buffers, Guard, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, UpdateError, Updater,
+    Buffers, Guard, Identity, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, UpdateError,
+    Updater,
     descriptor::Chip,
     otadata::{Label, Record, SECTOR, Stage, State},
     schedule::Jitter,
@@ -322,8 +323,13 @@ fn poll(world: &World, ota: &mut Ota<&mut Memory>) -> Result<Outcome, Stop> {
             ota,
             net: &mut origin,
             clock: &Counted::default(),
-            target: Some("desk"),
-            channel: Some("stable"),
+            device: Identity {
+                target: Some("desk"),
+                channel: Some("stable"),
+                ..Identity::default()
+            },
+            trust: None,
+            by_user: false,
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(1),
             last: &mut LastPoll::default(),

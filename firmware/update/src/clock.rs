@@ -12,6 +12,12 @@ pub trait Clock {
     /// goes back.
     fn uptime(&self) -> Duration;
 
+    /// Returns the time in seconds since 1970, if it is known. Without it,
+    /// nothing expires, and what is for a certain time waits.
+    fn unix_time(&self) -> Option<u64> {
+        None
+    }
+
     /// Waits that long. A wait that is dropped is over.
     async fn wait(&self, time: Duration);
 }
@@ -19,6 +25,10 @@ pub trait Clock {
 impl<C: Clock> Clock for &C {
     fn uptime(&self) -> Duration {
         C::uptime(self)
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        C::unix_time(self)
     }
 
     async fn wait(&self, time: Duration) {

@@ -1,7 +1,14 @@
 //! Whether an offer is installed: a pure function with a reason for each
 //! outcome.
+//!
+//! ```text
+//! for this device? -> newer? -> fit? -> for all or for it? -> rolled out? -> now?
+//! ```
 
-use crate::descriptor::{Chip, Descriptor, Sha256, Version};
+use crate::{
+    descriptor::{Chip, Descriptor, Policy, Priority, Sha256, Version, Window},
+    place::{device_hash, in_rollout},
+};
 use core::{cmp::Ordering, fmt};
 
 /// What a device knows of itself.
@@ -18,6 +25,20 @@ pub struct Running<'a> {
     pub target: Option<&'a str>,
     /// Channel that the device follows; `None` if it knows only a URL.
     pub channel: Option<&'a str>,
+    /// Id of the device, which decides its [place](crate::place); empty if it
+    /// has none.
+    pub id: &'a [u8],
+    /// Groups that the device belongs to.
+    pub groups: &'a [&'a str],
+    /// The time in seconds since 1970, if it is known.
+    pub now: Option<u64>,
+    /// Local time is so many minutes ahead of UTC.
+    pub utc_offset: i16,
+    /// Whether a user of the device asks for the update now.
+    pub by_user: bool,
+    /// Whether the device comes from another channel, and the signatures of the
+    /// descriptor were verified: only then it may go down.
+    pub switched: bool,
     /// Lowest `secure_version` that may boot.
     pub secure_version: u32,
     /// Size in bytes of the slot that an update goes to.
@@ -36,7 +57,7 @@ pub enum Decision {
 /// An image to install, as its descriptor describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Version.
+    /// Version: that of the release, or of one that lies on the way to it.
     pub version: Version,
     /// Size in bytes.
     pub size: u32,
@@ -65,47 +86,184 @@ pub enum Reason {
     TooLarge,
     /// The descriptor states no size and SHA-256 to verify against.
     Unverifiable,
+    /// What runs is too old for the offered release, and for each that leads
+    /// there.
+    TooOld,
+    /// The release is for other devices or groups.
+    NotForThisDevice,
+    /// Nobody gets the release for now.
+    Paused,
+    /// The release is rolled out to a part of the devices, of which this is
+    /// none yet.
+    NotInRollout,
+    /// The release may not be installed yet.
+    NotYet,
+    /// The release may not be installed any more.
+    Ended,
+    /// The release is installed in a part of the day that is not now.
+    OutsideWindow,
+    /// The release waits for a user to agree.
+    NeedsApproval,
+    /// When the release may be installed depends on a time that is not known.
+    ClockUnset,
     /// The offered release was tried here and rolled back.
     RolledBack,
     /// The offered image is installed and boots at the next reset.
     AwaitingReset,
 }
 
+/// An image that a descriptor names: the offered one, or one on the way there.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Candidate<'d> {
+    pub(crate) version: &'d Version,
+    pub(crate) path: &'d str,
+    size: Option<u32>,
+    sha256: Option<&'d Sha256>,
+    secure_version: Option<u32>,
+    min_from: Option<&'d Version>,
+}
+
 /// Decides what to do with the offer of a descriptor.
 ///
 /// Identity comes first, so that a foreign descriptor is called foreign
 /// whatever its version is. Order of versions is semver precedence: an equal
-/// version is never installed again, a lower one never at all.
+/// version is never installed again, and a lower one only if the policy allows
+/// it to devices that [come from another channel](Running::switched). What a
+/// user asks for need not wait for approval nor for the time of day.
 pub fn decide(running: &Running<'_>, offered: &Descriptor<'_>) -> Decision {
-    match refusal(running, offered) {
+    let offer = choose(running, offered).and_then(|chosen| {
+        let (size, sha256) = chosen.size.zip(chosen.sha256).ok_or(Reason::Unverifiable)?;
+        Ok(Offer { version: chosen.version.clone(), size, sha256: *sha256 })
+    });
+    match offer {
         Err(reason) => Decision::Stay(reason),
         Ok(offer) => Decision::Install(offer),
     }
 }
 
-fn refusal(running: &Running<'_>, offered: &Descriptor<'_>) -> Result<Offer, Reason> {
-    let unless = |ok: bool, reason| if ok { Ok(()) } else { Err(reason) };
-    unless(offered.project.is_none_or(|project| project == running.project), Reason::OtherProject)?;
+/// Returns why a descriptor is none of this device's.
+pub(crate) fn foreign(running: &Running<'_>, offered: &Descriptor<'_>) -> Option<Reason> {
     let chip_is_stated = offered.chip.is_some() || offered.chip_id.is_some();
-    unless(!chip_is_stated || offered.chip() == Some(running.chip), Reason::OtherChip)?;
-    unless(agree(offered.target, running.target), Reason::OtherTarget)?;
-    unless(agree(offered.channel, running.channel), Reason::OtherChannel)?;
-    if let Some(version) = &running.version {
-        match offered.version.precedence(version) {
-            Ordering::Greater => {}
-            Ordering::Equal => return Err(Reason::UpToDate),
-            Ordering::Less => return Err(Reason::Downgrade),
-        }
+    if offered.project.is_some_and(|project| project != running.project) {
+        Some(Reason::OtherProject)
+    } else if chip_is_stated && offered.chip() != Some(running.chip) {
+        Some(Reason::OtherChip)
+    } else if !agree(offered.target, running.target) {
+        Some(Reason::OtherTarget)
+    } else if !agree(offered.channel, running.channel) {
+        Some(Reason::OtherChannel)
+    } else {
+        None
     }
+}
+
+/// Returns the image to install.
+pub(crate) fn choose<'d>(
+    running: &Running<'_>,
+    offered: &'d Descriptor<'_>,
+) -> Result<Candidate<'d>, Reason> {
+    let unless = |ok: bool, reason| if ok { Ok(()) } else { Err(reason) };
+    foreign(running, offered).map_or(Ok(()), Err)?;
+    let chosen = candidate(running, offered)?;
     unless(
-        offered.secure_version.is_none_or(|version| version >= running.secure_version),
+        chosen.secure_version.is_none_or(|version| version >= running.secure_version),
         Reason::SecureVersion,
     )?;
-    let (Some(size), Some(sha256)) = (offered.size, offered.sha256) else {
-        return Err(Reason::Unverifiable);
-    };
+    let size = chosen.size.filter(|_| chosen.sha256.is_some()).ok_or(Reason::Unverifiable)?;
     unless(size <= running.slot_size, Reason::TooLarge)?;
-    Ok(Offer { version: offered.version.clone(), size, sha256 })
+    unless(is_addressed(running, &offered.policy), Reason::NotForThisDevice)?;
+    unless(!offered.rollout.paused, Reason::Paused)?;
+    unless(
+        in_rollout(running.id, running.project, offered.version.as_str(), offered.rollout.percent),
+        Reason::NotInRollout,
+    )?;
+    is_time(running, &offered.policy)?;
+    Ok(chosen)
+}
+
+/// Returns the highest version that the device may go to.
+fn candidate<'d>(
+    running: &Running<'_>,
+    offered: &'d Descriptor<'_>,
+) -> Result<Candidate<'d>, Reason> {
+    let goal = Candidate {
+        version: &offered.version,
+        path: offered.path,
+        size: offered.size,
+        sha256: offered.sha256.as_ref(),
+        secure_version: offered.secure_version,
+        min_from: offered.min_from.as_ref(),
+    };
+    let steps = offered.steps.iter().map(|step| Candidate {
+        version: &step.version,
+        path: step.path,
+        size: Some(step.size),
+        sha256: Some(&step.sha256),
+        secure_version: step.secure_version,
+        min_from: step.min_from.as_ref(),
+    });
+    let Some(version) = &running.version else {
+        // Nobody knows whether it is old enough for the long way.
+        let open = |candidate: &Candidate<'_>| candidate.min_from.is_none();
+        return highest(steps.chain([goal]).filter(open)).ok_or(Reason::TooOld);
+    };
+    match offered.version.precedence(version) {
+        Ordering::Equal => return Err(Reason::UpToDate),
+        Ordering::Less if running.switched && offered.policy.downgrade => return Ok(goal),
+        Ordering::Less => return Err(Reason::Downgrade),
+        Ordering::Greater => {}
+    }
+    let is_reachable = |candidate: &Candidate<'_>| {
+        let is_old_enough =
+            candidate.min_from.is_none_or(|least| version.precedence(least) != Ordering::Less);
+        is_old_enough && candidate.version.precedence(version) == Ordering::Greater
+    };
+    highest(steps.chain([goal]).filter(is_reachable)).ok_or(Reason::TooOld)
+}
+
+fn highest<'d>(candidates: impl Iterator<Item = Candidate<'d>>) -> Option<Candidate<'d>> {
+    candidates.max_by(|a, b| a.version.precedence(b.version))
+}
+
+/// Returns whether a release is for all devices, or for this one.
+fn is_addressed(running: &Running<'_>, policy: &Policy<'_>) -> bool {
+    if policy.groups.is_empty() && policy.devices.is_empty() {
+        return true;
+    }
+    let is_listed = || policy.devices.contains(&device_hash(running.project, running.id));
+    policy.groups.iter().any(|group| running.groups.contains(group))
+        || (!running.id.is_empty() && is_listed())
+}
+
+/// Finds out whether now is the time.
+fn is_time(running: &Running<'_>, policy: &Policy<'_>) -> Result<(), Reason> {
+    let now = || running.now.ok_or(Reason::ClockUnset);
+    if policy.not_before.map(|from| now().map(|now| now < from)).transpose()? == Some(true) {
+        return Err(Reason::NotYet);
+    }
+    if policy.not_after.map(|until| now().map(|now| now > until)).transpose()? == Some(true) {
+        return Err(Reason::Ended);
+    }
+    if running.by_user {
+        return Ok(());
+    }
+    if policy.approval {
+        return Err(Reason::NeedsApproval);
+    }
+    match policy.window {
+        Some(window) if policy.priority != Priority::Urgent => {
+            let minute = minute_of_day(now()?, running.utc_offset);
+            if window.contains(minute) { Ok(()) } else { Err(Reason::OutsideWindow) }
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the minute of the local day.
+fn minute_of_day(now: u64, utc_offset: i16) -> u16 {
+    let day = i64::from(Window::DAY);
+    let minute = (now / 60 % u64::from(Window::DAY)) as i64;
+    (minute + i64::from(utc_offset)).rem_euclid(day) as u16
 }
 
 /// Returns whether two names agree, as far as both are known.
@@ -117,10 +275,48 @@ fn agree(offered: Option<&str>, own: Option<&str>) -> bool {
 }
 
 impl Reason {
+    /// Returns whether the release is sound and for devices like this one, and
+    /// is held back by what its publisher says of it.
+    pub fn is_held_back(self) -> bool {
+        matches!(
+            self,
+            Self::TooOld
+                | Self::NotForThisDevice
+                | Self::Paused
+                | Self::NotInRollout
+                | Self::NotYet
+                | Self::Ended
+                | Self::OutsideWindow
+                | Self::NeedsApproval
+                | Self::ClockUnset
+        )
+    }
+
     /// Returns whether the same offer meets the same answer until the device is
-    /// reset.
+    /// reset, whatever the time is and whoever asks.
     pub(crate) fn lasts_until_reset(self) -> bool {
-        self != Self::AwaitingReset
+        match self {
+            Self::UpToDate
+            | Self::Downgrade
+            | Self::OtherProject
+            | Self::OtherChip
+            | Self::OtherTarget
+            | Self::OtherChannel
+            | Self::SecureVersion
+            | Self::TooLarge
+            | Self::Unverifiable
+            | Self::TooOld
+            | Self::NotForThisDevice
+            | Self::Paused
+            | Self::NotInRollout
+            | Self::RolledBack => true,
+            Self::NotYet
+            | Self::Ended
+            | Self::OutsideWindow
+            | Self::NeedsApproval
+            | Self::ClockUnset
+            | Self::AwaitingReset => false,
+        }
     }
 }
 
@@ -136,6 +332,15 @@ impl fmt::Display for Reason {
             Self::SecureVersion => "the offered image is barred by anti-rollback",
             Self::TooLarge => "the offered image is larger than the slot",
             Self::Unverifiable => "the descriptor states no size and SHA-256",
+            Self::TooOld => "what runs is too old for the release, and no release leads there",
+            Self::NotForThisDevice => "the release is for other devices",
+            Self::Paused => "the release is paused",
+            Self::NotInRollout => "the release has not come to this device yet",
+            Self::NotYet => "the release may not be installed yet",
+            Self::Ended => "the time in which the release may be installed is over",
+            Self::OutsideWindow => "the release waits for its time of day",
+            Self::NeedsApproval => "the release waits for a user to agree",
+            Self::ClockUnset => "the release is for a certain time, and the clock is not set",
             Self::RolledBack => "this release was rolled back here; waiting for a newer one",
             Self::AwaitingReset => "installed, and boots at the next reset",
         })
@@ -143,93 +348,4 @@ impl fmt::Display for Reason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn running(version: &str) -> Running<'static> {
-        Running {
-            project: "lamp",
-            version: version.parse().ok(),
-            chip: Chip::Esp32c3,
-            target: Some("desk"),
-            channel: Some("stable"),
-            secure_version: 2,
-            slot_size: 1000,
-        }
-    }
-
-    fn offer(version: &str) -> Descriptor<'static> {
-        Descriptor {
-            version: version.parse().unwrap(),
-            path: "https://example.org/a.bin",
-            fmt: Some(1),
-            project: Some("lamp"),
-            target: Some("desk"),
-            channel: Some("stable"),
-            chip: Some("esp32c3"),
-            chip_id: Some(5),
-            size: Some(1000),
-            sha256: Some(Sha256([1; 32])),
-            secure_version: Some(2),
-            seq: None,
-            issued: None,
-            expires: None,
-            min_from: None,
-            steps: Default::default(),
-            rollout: Default::default(),
-            policy: Default::default(),
-            notes: None,
-            patches: Default::default(),
-        }
-    }
-
-    fn installs(decision: &Decision) -> bool {
-        matches!(decision, Decision::Install(_))
-    }
-
-    #[test]
-    fn only_a_higher_version_is_installed() {
-        for (own, offered, expected) in [
-            ("1.0.0", "1.0.1", None),
-            ("1.0.0-rc.2", "1.0.0-rc.10", None),
-            ("1.0.0-rc.10", "1.0.0", None),
-            ("v1.0.0", "1.0.1", None),
-            ("1.0.0", "1.0.0", Some(Reason::UpToDate)),
-            ("1.0.0", "v1.0.0+build.7", Some(Reason::UpToDate)),
-            ("1.0.1", "1.0.0", Some(Reason::Downgrade)),
-            ("1.0.0", "1.0.0-rc.1", Some(Reason::Downgrade)),
-        ] {
-            let decision = decide(&running(own), &offer(offered));
-            match expected {
-                None => assert!(installs(&decision), "{own} -> {offered}"),
-                Some(reason) => assert_eq!(decision, Decision::Stay(reason), "{own} -> {offered}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_running_version_that_is_not_semver_is_replaced() {
-        assert!(installs(&decide(&running("dirty"), &offer("0.0.1"))));
-    }
-
-    #[test]
-    fn every_refusal_has_its_reason() {
-        type Change = fn(&mut Descriptor<'static>);
-        let changes: [(Reason, Change); 8] = [
-            (Reason::OtherProject, |d| d.project = Some("fan")),
-            (Reason::OtherChip, |d| d.chip_id = Some(9)),
-            (Reason::OtherChip, |d| (d.chip_id, d.chip) = (None, Some("esp99"))),
-            (Reason::OtherTarget, |d| d.target = Some("wall")),
-            (Reason::OtherChannel, |d| d.channel = Some("testing")),
-            (Reason::SecureVersion, |d| d.secure_version = Some(1)),
-            (Reason::TooLarge, |d| d.size = Some(1001)),
-            (Reason::Unverifiable, |d| d.sha256 = None),
-        ];
-        for (reason, change) in &changes {
-            let mut descriptor = offer("1.0.1");
-            assert!(installs(&decide(&running("1.0.0"), &descriptor)));
-            change(&mut descriptor);
-            assert_eq!(decide(&running("1.0.0"), &descriptor), Decision::Stay(*reason));
-        }
-    }
-}
+mod tests;

@@ -20,6 +20,9 @@ const SUBTYPE_FACTORY: u8 = 0x00;
 const SUBTYPE_OTA_0: u8 = 0x10;
 const SUBTYPE_OTADATA: u8 = 0x00;
 const OTADATA_SIZE: u32 = 0x2000;
+/// Name and least size in bytes of the partition for what the device trusts.
+const TRUSTED_LABEL: &[u8; 16] = b"towline\0\0\0\0\0\0\0\0\0";
+const TRUSTED_SIZE: u32 = 2 * SECTOR;
 
 /// A range of flash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +56,9 @@ pub struct Layout {
     pub otadata: Region,
     /// The factory app, where there is one.
     pub factory: Option<Region>,
+    /// The data partition `towline`, where there is one: what the device
+    /// [trusts](crate::trust) outlives a reset there.
+    pub trusted: Option<Region>,
     slots: heapless::Vec<Region, MAX_SLOTS>,
 }
 
@@ -67,8 +73,9 @@ pub enum LayoutError<E> {
     BadEntry,
     /// No `otadata` partition of 0x2000 bytes: boot selection has no place.
     NoOtadata,
-    /// A slot or otadata is empty or not made of whole sectors, or lies outside
-    /// the flash, before the end of the partition table, or over another.
+    /// A slot, otadata or the partition `towline` is empty or not made of whole
+    /// sectors, or lies outside the flash, before the end of the partition table,
+    /// or over another; or `towline` has fewer than 0x2000 bytes.
     BadRegion,
     /// The app slots have a gap, or one of them is there twice: the bootloader
     /// counts them, and would take a sequence number for another slot.
@@ -89,6 +96,7 @@ impl Layout {
     ) -> Result<Self, LayoutError<F::Error>> {
         let mut otadata = None;
         let mut factory = None;
+        let mut trusted = None;
         let mut slots = [None; MAX_SLOTS];
         let mut count = 0;
         for index in 0..MAX_ENTRIES {
@@ -119,6 +127,7 @@ impl Layout {
                 (TYPE_DATA, SUBTYPE_OTADATA) if region.size == OTADATA_SIZE => {
                     otadata = Some(region);
                 }
+                (TYPE_DATA, _) if entry[12..28] == *TRUSTED_LABEL => trusted = Some(region),
                 _ => {}
             }
         }
@@ -130,7 +139,8 @@ impl Layout {
         if count < 2 {
             return Err(LayoutError::TooFewSlots);
         }
-        let layout = Self { otadata: otadata.ok_or(LayoutError::NoOtadata)?, factory, slots };
+        let otadata = otadata.ok_or(LayoutError::NoOtadata)?;
+        let layout = Self { otadata, factory, trusted, slots };
         if layout.regions_are_sound(offset + SECTOR, flash.capacity()) {
             Ok(layout)
         } else {
@@ -141,17 +151,20 @@ impl Layout {
     /// Returns whether every region may be erased without harm to another: it
     /// consists of whole sectors between `start` and the end of the flash.
     fn regions_are_sound(&self, start: u32, capacity: usize) -> bool {
-        let regions = || self.slots.iter().chain(&self.factory).chain([&self.otadata]);
+        let regions =
+            || self.slots.iter().chain(&self.factory).chain(&self.trusted).chain([&self.otadata]);
         let is_whole = |a: &Region| {
             a.size > 0 && a.offset.is_multiple_of(SECTOR) && a.size.is_multiple_of(SECTOR)
         };
-        regions().enumerate().all(|(index, a)| {
-            let apart = |b: &Region| a.end() <= b.offset.into() || b.end() <= a.offset.into();
-            is_whole(a)
-                && a.offset >= start
-                && a.end() <= capacity as u64
-                && regions().take(index).all(apart)
-        })
+        let has_room = self.trusted.is_none_or(|trusted| trusted.size >= TRUSTED_SIZE);
+        has_room
+            && regions().enumerate().all(|(index, a)| {
+                let apart = |b: &Region| a.end() <= b.offset.into() || b.end() <= a.offset.into();
+                is_whole(a)
+                    && a.offset >= start
+                    && a.end() <= capacity as u64
+                    && regions().take(index).all(apart)
+            })
     }
 
     /// Returns the app slots in their order, at least two.
@@ -204,8 +217,8 @@ impl<E> fmt::Display for LayoutError<E> {
             Self::NoTable => "no partition table",
             Self::BadEntry => "the partition table has an entry that is none",
             Self::BadRegion => {
-                "an app slot or otadata is not made of whole sectors, or lies outside the flash or \
-                 over another"
+                "an app slot, otadata or towline is too small or not made of whole sectors, or lies \
+                 outside the flash or over another"
             }
             Self::SlotNumbers => "the app slots do not count up from ota_0, each once",
             Self::NoOtadata => "the partition table has no otadata partition of 0x2000 bytes",

@@ -1,38 +1,79 @@
 //! One poll of a channel, from the descriptor to the changed boot selection.
+//!
+//! ```text
+//! descriptor -> trust -> decide -> nothing to install
+//!     ^                    |
+//!     +--- newer roots? <--+  -> image
+//! ```
+//!
+//! Newer roots are asked for when something is to be installed, and when the
+//! descriptor is not believed. What they say counts for the descriptor as it
+//! is fetched then.
+
+mod download;
+mod judge;
 
 use crate::{
     clock::Clock,
-    decide::{Decision, Offer, Reason, Running, decide},
-    descriptor::{Descriptor, DocumentError, MAX_DOCUMENT, Sha256, Url, UrlError, Version},
+    decide::{Decision, Reason, Running},
+    descriptor::{DocumentError, MAX_DOCUMENT, Sha256, UrlError, Version},
     error::OtaError,
-    http::{self, Etag, HttpError, Request, Status},
-    journal::Validator,
+    http::{self, Etag, HttpError},
     layout::Slot,
     ota::Ota,
     pace::{Limits, Pace},
     schedule::{self, Jitter},
-    slot::{Expected, SlotWriter},
+    slot::Expected,
     transport::Connect,
+    trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted},
 };
-use core::fmt::{self, Debug};
+use core::{
+    fmt::{self, Debug, Write as _},
+    ops::Range,
+};
+use download::{Download, FetchError, MAX_LOCATION, fetch};
 use embedded_storage::nor_flash::NorFlash;
+use judge::Judged;
 use sha2::{Digest, Sha256 as Hasher};
 
-/// The longest URL in bytes that a redirect may lead to.
-const MAX_LOCATION: usize = 256;
-
-/// The memory that a poll works in, 6 KiB: a `static`, or anything that lives
+/// The memory that a poll works in, 8.5 KiB: a `static`, or anything that lives
 /// as long as the poll.
+///
+/// A device without a partition `towline` keeps in it what it trusts, as long
+/// as it lives.
 #[derive(Debug)]
 pub struct Buffers {
     head: [u8; http::HEAD],
     document: [u8; MAX_DOCUMENT],
+    kept: Kept,
+    trusted: Trusted,
+}
+
+/// Where the texts stand in the document that are needed after a poll.
+#[derive(Clone, Debug)]
+struct Kept {
+    path: Range<usize>,
+    metadata: Option<Range<usize>>,
+    notes: Option<Range<usize>>,
+}
+
+impl Kept {
+    const NOTHING: Self = Self { path: 0..0, metadata: None, notes: None };
 }
 
 impl Buffers {
     /// Makes buffers; they need no initialisation at run time.
     pub const fn new() -> Self {
-        Self { head: [0; http::HEAD], document: [0; MAX_DOCUMENT] }
+        Self {
+            head: [0; http::HEAD],
+            document: [0; MAX_DOCUMENT],
+            kept: Kept::NOTHING,
+            trusted: Trusted::new(),
+        }
+    }
+
+    fn text(&self, range: &Range<usize>) -> Option<&str> {
+        core::str::from_utf8(self.document.get(range.clone())?).ok()
     }
 }
 
@@ -52,10 +93,28 @@ pub struct LastPoll {
 /// A descriptor that was nothing to install.
 #[derive(Clone, Debug)]
 struct Seen {
-    url: Sha256,
+    /// Of whom it was asked, by whom.
+    id: Sha256,
     etag: Etag,
     version: Version,
     reason: Reason,
+    expires: Option<u64>,
+}
+
+/// What a device is to its channel.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Identity<'a> {
+    /// Board variant; `None` for firmware that does not know its own.
+    pub target: Option<&'a str>,
+    /// Channel that the device follows; `None` if it knows only a URL.
+    pub channel: Option<&'a str>,
+    /// What tells it from all other devices, such as its MAC address; empty if
+    /// there is nothing. It never leaves the device.
+    pub id: &'a [u8],
+    /// Groups that it belongs to.
+    pub groups: &'a [&'a str],
+    /// Local time is so many minutes ahead of UTC.
+    pub utc_offset: i16,
 }
 
 /// Follows one channel.
@@ -66,10 +125,13 @@ pub struct Updater<'a, F, N, C> {
     pub net: &'a mut N,
     /// The time.
     pub clock: &'a C,
-    /// Board variant; `None` for firmware that does not know its own.
-    pub target: Option<&'a str>,
-    /// Channel that the device follows; `None` if it knows only a URL.
-    pub channel: Option<&'a str>,
+    /// The device.
+    pub device: Identity<'a>,
+    /// What it trusts; `None` if it trusts its host.
+    pub trust: Option<Trust<'a>>,
+    /// Whether a user asks for the update: it waits neither for approval nor
+    /// for the time of day.
+    pub by_user: bool,
     /// What downloads have to keep to.
     pub limits: Limits,
     /// Spreads the times between attempts.
@@ -121,6 +183,10 @@ pub enum UpdateError<F, N> {
     DescriptorFetch(HttpError<N>),
     /// The descriptor is refused.
     Descriptor(DocumentError),
+    /// The descriptor is not believed, or the next root is not.
+    Trust(TrustError),
+    /// Fetching the next root failed.
+    RootFetch(HttpError<N>),
     /// Fetching the image failed. What came is kept for the next attempt.
     ImageFetch(HttpError<N>),
     /// The host's `Content-Length` is not the size that the descriptor states.
@@ -129,14 +195,32 @@ pub enum UpdateError<F, N> {
     Ota(OtaError<F>),
 }
 
+/// What was found of a descriptor.
+struct Verdict {
+    check: Check,
+    expires: Option<u64>,
+    /// What is to be remembered of a signed one.
+    note: Option<Note>,
+}
+
+struct Note {
+    newest: Newest,
+    /// Whether what runs needs no way down to the channel any more.
+    arrived: bool,
+    failed: Option<Failed>,
+}
+
+type Fault<F, N> =
+    UpdateError<<F as embedded_storage::nor_flash::ErrorType>::Error, <N as Connect>::Error>;
+
 impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
     /// Asks the channel whose descriptor is at `url` what it offers.
     ///
     /// # Errors
     /// [`UpdateError`].
-    pub async fn check(&mut self, url: &str) -> Result<Check, UpdateError<F::Error, N::Error>> {
+    pub async fn check(&mut self, url: &str) -> Result<Check, Fault<F, N>> {
         let mut pace = Pace::new(self.clock, self.limits);
-        self.poll(&mut pace, url).await.map(|(check, _)| check)
+        self.poll(&mut pace, url).await
     }
 
     /// Asks the channel whose descriptor is at `url`, and installs what it
@@ -152,14 +236,15 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         &mut self,
         url: &str,
         mut progress: impl FnMut(Progress),
-    ) -> Result<Outcome, UpdateError<F::Error, N::Error>> {
+    ) -> Result<Outcome, Fault<F, N>> {
         let mut pace = Pace::new(self.clock, self.limits);
-        let (check, path) = self.poll(&mut pace, url).await?;
+        let check = self.poll(&mut pace, url).await?;
         let offer = match check.decision {
             Decision::Stay(reason) => return Ok(Outcome::Stay(reason)),
             Decision::Install(offer) => offer,
         };
-        let path = core::str::from_utf8(&self.buffers.document[..path]).unwrap_or_default();
+        let Buffers { head, document, kept, .. } = &mut *self.buffers;
+        let path = core::str::from_utf8(&document[kept.path.clone()]).unwrap_or_default();
         let expected = Expected {
             size: Some(offer.size),
             sha256: Some(offer.sha256),
@@ -168,7 +253,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         let mut writer = self.ota.begin(expected).map_err(UpdateError::Ota)?;
         let mut download = Download {
             net: &mut *self.net,
-            head: &mut self.buffers.head,
+            head,
             limits: &self.limits,
             url: path,
             size: offer.size,
@@ -194,201 +279,222 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         Ok(Outcome::Installed { version: offer.version, slot })
     }
 
-    /// Asks the channel. Leaves the URL of the image at the start of the
-    /// document buffer, and returns its length.
-    async fn poll(
-        &mut self,
-        pace: &mut Pace<'_, C>,
-        url: &str,
-    ) -> Result<(Check, usize), UpdateError<F::Error, N::Error>> {
-        let id = Sha256(Hasher::digest(url.as_bytes()).into());
-        let seen = self.last.seen.as_ref().filter(|seen| seen.url == id);
-        let Buffers { head, document } = &mut *self.buffers;
+    /// Returns what the descriptor carries for the application, a JSON object,
+    /// after [`check`](Self::check) or [`update`](Self::update).
+    pub fn metadata(&self) -> Option<&str> {
+        self.buffers.text(self.buffers.kept.metadata.as_ref()?)
+    }
+
+    /// Returns the notes of the release, after [`check`](Self::check) or
+    /// [`update`](Self::update).
+    pub fn notes(&self) -> Option<&str> {
+        self.buffers.text(self.buffers.kept.notes.as_ref()?)
+    }
+
+    /// Asks the channel. Leaves the URL of the image in the buffers.
+    async fn poll(&mut self, pace: &mut Pace<'_, C>, url: &str) -> Result<Check, Fault<F, N>> {
+        self.open_trust()?;
+        let id = self.asked(url);
+        let now = self.clock.unix_time();
+        let is_known = |seen: &&Seen| {
+            seen.id == id && now.zip(seen.expires).is_none_or(|(now, expires)| now <= expires)
+        };
+        let seen = self.last.seen.as_ref().filter(is_known);
+        let Buffers { head, document, kept, .. } = &mut *self.buffers;
         let etag = seen.map(|seen| seen.etag.as_str());
-        let fetched = fetch(self.net, pace, &self.limits, url, etag, head, document).await?;
-        let Some((len, etag)) = fetched else {
+        let fetched = fetch(self.net, pace, &self.limits, url, etag, head, document).await;
+        let Some((len, mut etag)) = fetched.map_err(descriptor_fetch)? else {
             let seen = seen.ok_or(UpdateError::DescriptorFetch(HttpError::Status(304)))?;
             let decision = Decision::Stay(seen.reason);
-            return Ok((Check { version: seen.version.clone(), decision }, 0));
+            return Ok(Check { version: seen.version.clone(), decision });
         };
+        *kept = Kept::NOTHING;
         self.last.seen = None;
-        let document = self.buffers.document.as_ptr().addr();
-        let descriptor = Descriptor::parse(&mut self.buffers.document[..len])
-            .map_err(UpdateError::Descriptor)?;
-        let path = Url::parse(descriptor.path).map_err(UpdateError::Url)?;
-        let running = Running {
+        let mut verdict = self.judge(len);
+        if let Some(trust) = self.trust
+            && is_worth_a_walk(&verdict)
+        {
+            match self.walk(pace, &trust).await {
+                Ok(0) => {}
+                Ok(_) => {
+                    let Buffers { head, document, .. } = &mut *self.buffers;
+                    let again = fetch(self.net, pace, &self.limits, url, None, head, document);
+                    verdict = match again.await {
+                        Ok(Some((len, newer))) => {
+                            etag = newer;
+                            self.judge(len)
+                        }
+                        Ok(None) => Err(UpdateError::DescriptorFetch(HttpError::Status(304))),
+                        Err(error) => Err(descriptor_fetch(error)),
+                    };
+                }
+                Err(error) => verdict = Err(error),
+            }
+        }
+        self.conclude(id, etag, verdict)
+    }
+
+    /// Gets ready to judge signatures.
+    fn open_trust(&mut self) -> Result<(), Fault<F, N>> {
+        let Some(trust) = self.trust else { return Ok(()) };
+        let Buffers { head, trusted, .. } = &mut *self.buffers;
+        let region = self.ota.layout.trusted;
+        trusted.load(&mut self.ota.flash, region).map_err(flash)?;
+        trusted.settle(trust.root, head).map_err(UpdateError::Trust)
+    }
+
+    /// Returns what makes the answer to a poll another one.
+    fn asked(&self, url: &str) -> Sha256 {
+        let Identity { target, channel, id, groups, utc_offset: _ } = self.device;
+        let mut hasher = Hasher::new();
+        let texts = [Some(url), target, channel].into_iter().chain(groups.iter().map(|g| Some(*g)));
+        for text in texts.map(Option::unwrap_or_default) {
+            hasher.update((text.len() as u32).to_le_bytes());
+            hasher.update(text);
+        }
+        Sha256(hasher.chain_update(id).finalize().into())
+    }
+
+    /// Goes on to newer roots. Returns how many there were; the descriptor is
+    /// gone then.
+    async fn walk(
+        &mut self,
+        pace: &mut Pace<'_, C>,
+        trust: &Trust<'_>,
+    ) -> Result<u32, Fault<F, N>> {
+        for walked in 0..MAX_WALK {
+            let Buffers { head, document, trusted, kept } = &mut *self.buffers;
+            let mut url = heapless::String::<MAX_LOCATION>::new();
+            write!(url, "{}{}.json", trust.roots, trusted.next_root())
+                .map_err(|_| UpdateError::RootFetch(HttpError::Url))?;
+            let fetched = fetch(self.net, pace, &self.limits, &url, None, head, document).await;
+            let len = match fetched {
+                // Some hosts do not tell what is not there.
+                Err(FetchError::Http(HttpError::Status(403 | 404 | 410))) => return Ok(walked),
+                Err(FetchError::Http(error)) => return Err(UpdateError::RootFetch(error)),
+                Err(FetchError::Url(error)) => return Err(UpdateError::Url(error)),
+                Err(FetchError::TooLarge) => {
+                    return Err(TrustError::Root(DocumentError::TooLarge).into());
+                }
+                Ok(None) => return Err(UpdateError::RootFetch(HttpError::Status(304))),
+                Ok(Some((len, _))) => len,
+            };
+            *kept = Kept::NOTHING;
+            trusted.advance(&mut document[..len], trust.verify, head)?;
+        }
+        Err(TrustError::MoreRoots.into())
+    }
+
+    /// Judges the descriptor in the buffers.
+    #[inline(never)]
+    fn judge(&mut self, len: usize) -> Result<Verdict, Fault<F, N>> {
+        let mut running = Running {
             project: self.ota.app().project_name.as_str(),
             version: self.ota.app().version.as_str().parse().ok(),
             chip: self.ota.chip(),
-            target: self.target,
-            channel: self.channel,
+            target: self.device.target,
+            channel: self.device.channel,
+            id: self.device.id,
+            groups: self.device.groups,
+            now: self.clock.unix_time(),
+            utc_offset: self.device.utc_offset,
+            by_user: self.by_user,
+            switched: false,
             secure_version: self.ota.secure_version(),
             slot_size: self.ota.spare_size(),
         };
-        let mut decision = decide(&running, &descriptor);
-        let version = descriptor.version.clone();
-        let path = path.as_str();
-        let start = path.as_ptr().addr() - document;
-        let path = start..start + path.len();
-        let len = path.len();
-        drop(descriptor);
-        self.buffers.document.copy_within(path, 0);
-        if let Decision::Install(offer) = &decision
-            && let Some(reason) = self.objection(offer).map_err(UpdateError::Ota)?
-        {
-            decision = Decision::Stay(reason);
+        let Buffers { head, document, kept, trusted } = &mut *self.buffers;
+        let start = document.as_ptr().addr();
+        let judged = match self.trust {
+            None => judge::plain(&running, &mut document[..len], start),
+            Some(trust) => {
+                let document = &mut document[..len];
+                let (signed, newest) =
+                    trusted.open(document, self.device.channel, trust.verify, head)?;
+                running.switched = trusted.is_switched(newest.channel);
+                judge::signed(&running, signed, newest, start)
+            }
+        }?;
+        let Judged { mut check, expires, arrived, newest, kept: texts } = judged;
+        *kept = texts;
+        let mut failed = trusted.state.failed.filter(|_| newest.is_some());
+        if let Decision::Install(offer) = &check.decision {
+            let reason =
+                judge::objection(self.ota, offer, &mut failed).map_err(UpdateError::Ota)?;
+            if let Some(reason) = reason {
+                check.decision = Decision::Stay(reason);
+            }
         }
-        if let (Decision::Stay(reason), Some(etag)) = (&decision, etag)
+        let note = newest.map(|newest| Note { newest, arrived, failed });
+        Ok(Verdict { check, expires, note })
+    }
+
+    /// Remembers what a poll found.
+    fn conclude(
+        &mut self,
+        id: Sha256,
+        etag: Option<Etag>,
+        verdict: Result<Verdict, Fault<F, N>>,
+    ) -> Result<Check, Fault<F, N>> {
+        let trusted = &mut self.buffers.trusted;
+        if let Ok(Verdict { note: Some(Note { newest, arrived, failed }), .. }) = &verdict {
+            trusted.remember(|state| {
+                state.note(*newest);
+                state.failed = *failed;
+                if *arrived || state.followed.is_none() {
+                    state.followed = Some(newest.channel);
+                }
+            });
+        }
+        if self.trust.is_some() {
+            let region = self.ota.layout.trusted;
+            trusted.save(&mut self.ota.flash, region).map_err(flash)?;
+        }
+        let Verdict { check, expires, .. } = verdict?;
+        if let (Decision::Stay(reason), Some(etag)) = (&check.decision, etag)
             && reason.lasts_until_reset()
         {
-            let (reason, version) = (*reason, version.clone());
-            self.last.seen = Some(Seen { url: id, etag, version, reason });
+            let (reason, version) = (*reason, check.version.clone());
+            self.last.seen = Some(Seen { id, etag, version, reason, expires });
         }
-        Ok((Check { version, decision }, len))
-    }
-
-    /// Returns what the slots have against an offer.
-    fn objection(&mut self, offer: &Offer) -> Result<Option<Reason>, OtaError<F::Error>> {
-        if self.ota.was_rolled_back(offer.size, &offer.sha256)? {
-            return Ok(Some(Reason::RolledBack));
-        }
-        if self.ota.awaits_reset(offer.size, &offer.sha256)? {
-            return Ok(Some(Reason::AwaitingReset));
-        }
-        Ok(None)
+        Ok(check)
     }
 }
 
-/// The download of one image.
-struct Download<'d, N> {
-    net: &'d mut N,
-    head: &'d mut [u8; http::HEAD],
-    limits: &'d Limits,
-    url: &'d str,
-    size: u32,
-}
-
-impl<N: Connect> Download<'_, N> {
-    /// Fetches what the writer lacks, over one connection.
-    async fn attempt<F: NorFlash, C: Clock>(
-        &mut self,
-        pace: &mut Pace<'_, C>,
-        writer: &mut SlotWriter<'_, F>,
-        progress: &mut impl FnMut(Progress),
-    ) -> Result<(), UpdateError<F::Error, N::Error>> {
-        let mut location = Location::new(self.url);
-        loop {
-            pace.begin();
-            let url = Url::parse(location.as_str()).map_err(UpdateError::Url)?;
-            let request = Request { url, if_none_match: None, from: writer.received() };
-            let mut response = http::get(&mut *self.net, pace, &request, self.head)
-                .await
-                .map_err(UpdateError::ImageFetch)?;
-            let validator = Validator::of(response.etag.as_deref());
-            match response.status {
-                Status::Elsewhere => {
-                    let next = response.location(self.head);
-                    location =
-                        location.follow(next, self.limits).map_err(UpdateError::ImageFetch)?;
-                    continue;
-                }
-                Status::Rest { size } if size != self.size => return Err(UpdateError::Length),
-                Status::Rest { .. } if validator == writer.validator() => {}
-                // Another file, or nothing: from the start, over a new
-                // connection.
-                Status::Rest { .. } | Status::NoSuchRange => {
-                    writer.restart(validator);
-                    continue;
-                }
-                Status::Whole if response.length() != self.size => return Err(UpdateError::Length),
-                Status::Whole => writer.restart(validator),
-                Status::NotModified => {
-                    return Err(UpdateError::ImageFetch(HttpError::Status(304)));
-                }
-            }
-            let mut piece = response.take_early();
-            loop {
-                writer.write(&self.head[piece.clone()]).map_err(UpdateError::Ota)?;
-                progress(Progress { received: writer.received(), size: self.size });
-                let count =
-                    response.read(pace, self.head).await.map_err(UpdateError::ImageFetch)?;
-                if count == 0 {
-                    return Ok(());
-                }
-                piece = 0..count;
-            }
-        }
+/// Returns whether newer roots could change a verdict, or have to be known
+/// before it is acted on.
+fn is_worth_a_walk<F, N>(verdict: &Result<Verdict, UpdateError<F, N>>) -> bool {
+    match verdict {
+        Ok(verdict) => matches!(verdict.check.decision, Decision::Install(_)),
+        Err(UpdateError::Trust(TrustError::NoChannel)) => false,
+        Err(error) => matches!(error, UpdateError::Trust(_)),
     }
 }
 
-/// Fetches the descriptor at `url` into `document`, and returns its length and
-/// ETag; `None` if it still has the ETag `known`.
-async fn fetch<F, N: Connect, C: Clock>(
-    net: &mut N,
-    pace: &mut Pace<'_, C>,
-    limits: &Limits,
-    url: &str,
-    known: Option<&str>,
-    head: &mut [u8; http::HEAD],
-    document: &mut [u8; MAX_DOCUMENT],
-) -> Result<Option<(usize, Option<Etag>)>, UpdateError<F, N::Error>> {
-    let mut location = Location::new(url);
-    loop {
-        pace.begin();
-        let url = Url::parse(location.as_str()).map_err(UpdateError::Url)?;
-        let request = Request { url, if_none_match: known, from: 0 };
-        let mut response = http::get(&mut *net, pace, &request, head)
-            .await
-            .map_err(UpdateError::DescriptorFetch)?;
-        match response.status {
-            Status::NotModified => return Ok(None),
-            Status::Elsewhere => {
-                let next = response.location(head);
-                location = location.follow(next, limits).map_err(UpdateError::DescriptorFetch)?;
-            }
-            _ => {
-                let etag = response.etag.take();
-                let body = response.read_all(pace, head, document).await;
-                let body = body.map_err(UpdateError::DescriptorFetch)?;
-                let body = body.ok_or(UpdateError::Descriptor(DocumentError::TooLarge))?;
-                return Ok(Some((body.len(), etag)));
-            }
-        }
+fn flash<F, N>(error: F) -> UpdateError<F, N> {
+    UpdateError::Ota(OtaError::Flash(error))
+}
+
+fn descriptor_fetch<F, N>(error: FetchError<N>) -> UpdateError<F, N> {
+    match error {
+        FetchError::Url(error) => UpdateError::Url(error),
+        FetchError::Http(error) => UpdateError::DescriptorFetch(error),
+        FetchError::TooLarge => UpdateError::Descriptor(DocumentError::TooLarge),
     }
 }
 
-/// Where a request goes, after some redirects.
-struct Location<'u> {
-    first: &'u str,
-    moved: Option<heapless::String<MAX_LOCATION>>,
-    redirects: u8,
+impl<F, N> From<TrustError> for UpdateError<F, N> {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(error)
+    }
 }
 
-impl<'u> Location<'u> {
-    fn new(first: &'u str) -> Self {
-        Self { first, moved: None, redirects: 0 }
-    }
-
-    fn as_str(&self) -> &str {
-        self.moved.as_deref().unwrap_or(self.first)
-    }
-
-    /// Returns where `location`, an absolute URL or path, leads from here.
-    fn follow<E>(&self, location: Option<&str>, limits: &Limits) -> Result<Self, HttpError<E>> {
-        let here = Url::parse(self.as_str()).map_err(|_| HttpError::Redirect)?;
-        let location = location.ok_or(HttpError::Redirect)?;
-        let mut moved = heapless::String::new();
-        if location.starts_with('/') {
-            let authority = here.as_str().strip_suffix(here.path()).unwrap_or_default();
-            moved.push_str(authority).map_err(|_| HttpError::Redirect)?;
+impl<F, N> From<Refusal> for UpdateError<F, N> {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Document(error) => Self::Descriptor(error),
+            Refusal::Trust(error) => Self::Trust(error),
         }
-        moved.push_str(location).map_err(|_| HttpError::Redirect)?;
-        let there = Url::parse(&moved).map_err(|_| HttpError::Redirect)?;
-        let same = here.host().eq_ignore_ascii_case(there.host()) && here.port() == there.port();
-        if self.redirects >= limits.redirects || !(same || limits.other_hosts) {
-            return Err(HttpError::Redirect);
-        }
-        Ok(Self { first: self.first, moved: Some(moved), redirects: self.redirects + 1 })
     }
 }
 
@@ -398,6 +504,8 @@ impl<F: Debug, N: Debug> fmt::Display for UpdateError<F, N> {
             Self::Url(error) => write!(f, "URL refused: {error}"),
             Self::DescriptorFetch(error) => write!(f, "descriptor: {error}"),
             Self::Descriptor(error) => write!(f, "descriptor refused: {error}"),
+            Self::Trust(error) => write!(f, "not trusted: {error}"),
+            Self::RootFetch(error) => write!(f, "root: {error}"),
             Self::ImageFetch(error) => write!(f, "image: {error}"),
             Self::Length => f.write_str("the host's length of the image is not the stated size"),
             Self::Ota(error) => write!(f, "image refused: {error}"),

@@ -34,8 +34,8 @@ use embassy_time::{Instant, Timer};
 use hosts::Hosts;
 use rand_core::TryRng;
 use towline::{
-    Buffers, Clock, Connect, Guard, LastPoll, Limits, Ota, Outcome, Updater, ota::check_slot,
-    schedule::Jitter,
+    Buffers, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Updater,
+    ota::check_slot, schedule::Jitter,
 };
 use towline_tls::{Anchor, Engine, clock};
 use towline_virt::{
@@ -196,8 +196,9 @@ async fn follow<N: Connect<Error: 'static>>(
         ota,
         net,
         clock: &Uptime,
-        target: Some("virt"),
-        channel: Some("stable"),
+        device: Identity { target: Some("virt"), channel: Some("stable"), ..Identity::default() },
+        trust: None,
+        by_user: false,
         limits: Limits::DEFAULT,
         jitter: &mut Jitter::new(seed),
         last: &mut LastPoll::default(),

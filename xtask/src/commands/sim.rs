@@ -17,7 +17,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use towline::Outcome;
+use towline::{Identity, Outcome};
 use towline_descriptor::Version;
 use towline_sim::{
     Device, Kind, Net, Poll, Scheme, SelfTest, Started,
@@ -241,8 +241,12 @@ fn update(global: &Global, args: &Update) -> Result<()> {
     ui.say(running(&mut device.start()?));
     let poll = Poll {
         url: &url,
-        target: args.target.as_ref().map(TargetName::as_str),
-        channel: args.target.is_some().then(|| args.channel.as_str()),
+        device: Identity {
+            target: args.target.as_ref().map(TargetName::as_str),
+            channel: args.target.is_some().then(|| args.channel.as_str()),
+            ..Identity::default()
+        },
+        ..Poll::default()
     };
     let bar = ui.bytes(0);
     let outcome = device.update(&mut net, poll, |progress| {

@@ -128,8 +128,13 @@ impl Device {
                 ota: &mut Ota::open(&mut self.flash, 0x10000).unwrap(),
                 net: meter,
                 clock: &Counted::default(),
-                target: Some("esp32c3"),
-                channel: Some("stable"),
+                device: towline::Identity {
+                    target: Some("esp32c3"),
+                    channel: Some("stable"),
+                    ..Default::default()
+                },
+                trust: None,
+                by_user: false,
                 limits: Limits::DEFAULT,
                 jitter: &mut Jitter::new(1),
                 last: &mut self.last,

@@ -85,7 +85,7 @@ fn a13_deep_nesting_is_refused() {
     for (open, close) in [("[", "]"), ("{\"x\":", "}")] {
         let deep = |levels: usize| {
             let value = format!("{}1{}", open.repeat(levels), close.repeat(levels));
-            offer().with("policy", value).json()
+            offer().with("new", value).json()
         };
         assert_eq!(fault(deep(500)), Descriptor(JsonError::TooDeep.into()));
         let unclosed = format!("{{\"x\":{}", open.repeat(700));

@@ -4,8 +4,8 @@ use embassy_futures::block_on;
 use sha2::{Digest, Sha256 as Hasher};
 use std::collections::BTreeMap;
 use towline::{
-    Buffers, Clock, Connect, Guard, LastPoll, Limits, Ota, Outcome, Reason, Reset, UpdateError,
-    Updater,
+    Buffers, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Reason, Reset, Trust,
+    UpdateError, Updater,
     descriptor::Chip,
     otadata::{Record, State},
     schedule::Jitter,
@@ -106,6 +106,9 @@ pub(crate) struct Device {
     pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) last: LastPoll,
+    pub(crate) identity: Identity<'static>,
+    pub(crate) trust: Option<Trust<'static>>,
+    pub(crate) by_user: bool,
     /// Flash offset of what runs, and its bytes.
     running: u32,
     image: Vec<u8>,
@@ -138,6 +141,13 @@ impl Device {
             kind,
             limits: Limits::DEFAULT,
             last: LastPoll::default(),
+            identity: Identity {
+                target: Some("desk"),
+                channel: Some("stable"),
+                ..Identity::default()
+            },
+            trust: None,
+            by_user: false,
             running: 0,
             image: Vec::new(),
         };
@@ -195,8 +205,9 @@ impl Device {
             ota: &mut ota,
             net,
             clock,
-            target: Some("desk"),
-            channel: Some("stable"),
+            device: self.identity,
+            trust: self.trust,
+            by_user: self.by_user,
             limits: self.limits,
             jitter: &mut Jitter::new(1),
             last: &mut self.last,

@@ -1,0 +1,326 @@
+//! Which descriptors a device believes: signatures, roots, and what it
+//! remembers of both.
+//!
+//! ```text
+//! root in the firmware, or a newer one in flash -> role of the channel
+//!   -> signatures -> this device's? -> not older than the last? -> not expired?
+//!
+//! root N -> <roots>N+1.json -> ... until there is none
+//! ```
+//!
+//! Invariants: nothing of a descriptor is used before its signatures were
+//! verified; a root is taken only after the one before it, signed by both; the
+//! number of a descriptor that was believed never goes down, unless the key
+//! that signed it lost its role; nothing that was refused leaves a trace.
+
+mod state;
+
+use crate::{
+    decide::{Reason, Running, foreign},
+    descriptor::{
+        Descriptor, Document, DocumentError, Envelope, Role, Root, SignedDescriptor, Verify,
+        envelope::ROOT_TYPE, root::MAX_ROOT,
+    },
+    layout::Region,
+};
+use core::fmt;
+use embedded_storage::nor_flash::NorFlash;
+
+pub use state::{Failed, MAX_CHANNELS, NameHash, Newest, State};
+
+/// Most roots that a poll goes on by.
+pub const MAX_WALK: u32 = 8;
+
+/// What firmware trusts. Without it, it trusts its host.
+#[derive(Clone, Copy, Debug)]
+pub struct Trust<'a> {
+    /// Payload of the newest root when the firmware was built.
+    pub root: &'a [u8],
+    /// URL under which the roots stand as `1.json`, `2.json` and so on; it ends
+    /// in `/`.
+    pub roots: &'a str,
+    /// Verifies signatures.
+    pub verify: Verify,
+}
+
+/// Why a descriptor or a root is not believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TrustError {
+    /// The root in the firmware is none.
+    Embedded(DocumentError),
+    /// The device does not know its channel, and so not whom to believe.
+    NoChannel,
+    /// The descriptor has no signatures.
+    Unsigned,
+    /// The root names nobody who may sign the channel.
+    NoRole,
+    /// Fewer keys of the channel signed the descriptor than have to.
+    Signatures,
+    /// The descriptor was signed for other devices.
+    Foreign(Reason),
+    /// The descriptor is older than one that was believed before.
+    Replayed,
+    /// The descriptor is past its time.
+    Expired,
+    /// The next root is none.
+    Root(DocumentError),
+    /// The next root is of another project.
+    RootProject,
+    /// The next root has not the number after that of the one before.
+    RootVersion,
+    /// The next root is not signed by enough keys of the root before it.
+    RootBefore,
+    /// The next root is not signed by enough of its own keys.
+    RootItself,
+    /// More roots came than a poll takes: the next poll goes on.
+    MoreRoots,
+}
+
+/// Why a descriptor is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Document(DocumentError),
+    Trust(TrustError),
+}
+
+/// What a device trusts while it polls, or as long as it runs if it has no
+/// place in flash for it.
+#[derive(Debug)]
+pub(crate) struct Trusted {
+    pub(crate) state: State,
+    root: [u8; MAX_ROOT],
+    len: usize,
+    /// Project and number of that root.
+    project: NameHash,
+    version: u32,
+    /// Whether flash is to be told.
+    changed: bool,
+}
+
+/// What there is to say of a root before its signatures.
+struct RootHead {
+    project: NameHash,
+    version: u32,
+    /// Who signs it and the next one.
+    signers: Role,
+    /// Who signs the channel.
+    channel: Option<Role>,
+}
+
+impl Trusted {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::new(),
+            root: [0; MAX_ROOT],
+            len: 0,
+            project: NameHash::NONE,
+            version: 0,
+            changed: false,
+        }
+    }
+
+    /// Reads what flash holds. Without a place in flash, what is held stays.
+    pub(crate) fn load<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        region: Option<Region>,
+    ) -> Result<(), F::Error> {
+        if let Some(region) = region {
+            (self.state, self.len) = State::read(flash, region, &mut self.root)?;
+        }
+        self.changed = false;
+        Ok(())
+    }
+
+    /// Writes what is to be remembered, if it changed.
+    pub(crate) fn save<F: NorFlash>(
+        &mut self,
+        flash: &mut F,
+        region: Option<Region>,
+    ) -> Result<(), F::Error> {
+        match region {
+            Some(region) if self.changed => {
+                self.changed = false;
+                self.state.write(flash, region, &mut self.root, self.len)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the root of the firmware, if it is newer than the one that is
+    /// held. What is held of another project is forgotten.
+    pub(crate) fn settle(
+        &mut self,
+        embedded: &[u8],
+        scratch: &mut [u8; MAX_ROOT],
+    ) -> Result<(), TrustError> {
+        let own = root_head(embedded, "", scratch).map_err(TrustError::Embedded)?;
+        let held = root_head(&self.root[..self.len], "", scratch).ok();
+        match held.filter(|held| held.project == own.project) {
+            Some(held) if held.version > own.version => {
+                (self.project, self.version) = (held.project, held.version);
+                return Ok(());
+            }
+            Some(_) => {}
+            None => self.state.forget(),
+        }
+        // It was parsed, so that it fits.
+        self.root[..embedded.len()].copy_from_slice(embedded);
+        self.len = embedded.len();
+        (self.project, self.version) = (own.project, own.version);
+        Ok(())
+    }
+
+    /// Returns the number of the root that comes next.
+    pub(crate) fn next_root(&self) -> u32 {
+        self.version.saturating_add(1)
+    }
+
+    /// Goes on to the next root, which is published as `document`.
+    #[inline(never)]
+    pub(crate) fn advance(
+        &mut self,
+        document: &mut [u8],
+        verify: Verify,
+        scratch: &mut [u8; MAX_ROOT],
+    ) -> Result<(), TrustError> {
+        let envelope = Envelope::parse(document).map_err(TrustError::Root)?;
+        if envelope.payload_type() != ROOT_TYPE {
+            return Err(TrustError::Root(DocumentError::Invalid("payloadType")));
+        }
+        let next = root_head(envelope.payload(), "", scratch).map_err(TrustError::Root)?;
+        if next.project != self.project {
+            return Err(TrustError::RootProject);
+        }
+        if next.version != self.next_root() {
+            return Err(TrustError::RootVersion);
+        }
+        let before = root_head(&self.root[..self.len], "", scratch).map_err(TrustError::Root)?;
+        envelope.signed_by(&before.signers, verify).ok_or(TrustError::RootBefore)?;
+        envelope.signed_by(&next.signers, verify).ok_or(TrustError::RootItself)?;
+        let payload = envelope.payload();
+        self.root[..payload.len()].copy_from_slice(payload);
+        self.len = payload.len();
+        self.version = next.version;
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Verifies the signatures of a descriptor. Returns who signed, too.
+    #[inline(never)]
+    pub(crate) fn open<'d>(
+        &self,
+        document: &'d mut [u8],
+        channel: Option<&str>,
+        verify: Verify,
+        scratch: &mut [u8; MAX_ROOT],
+    ) -> Result<(SignedDescriptor<'d>, Newest), Refusal> {
+        let channel = channel.ok_or(TrustError::NoChannel)?;
+        let signed = signed(document)?;
+        let root = root_head(&self.root[..self.len], channel, scratch);
+        let role = root.map_err(TrustError::Embedded)?.channel.ok_or(TrustError::NoRole)?;
+        let keys = signed.envelope().signed_by(&role, verify).ok_or(TrustError::Signatures)?;
+        let key = keys.first().ok_or(TrustError::Signatures)?.id();
+        let channel = NameHash::of(channel);
+        // What a key signed that may sign no more counts no more.
+        let seq = match self.state.newest(channel) {
+            Some(newest) if role.keys.iter().any(|key| key.id() == newest.key) => newest.seq,
+            _ => 0,
+        };
+        Ok((signed, Newest { channel, key, seq }))
+    }
+
+    /// Returns whether the device comes from another channel than this one.
+    pub(crate) fn is_switched(&self, channel: NameHash) -> bool {
+        self.state.followed.is_some_and(|followed| followed != channel)
+    }
+
+    /// Changes what is remembered.
+    pub(crate) fn remember(&mut self, change: impl FnOnce(&mut State)) {
+        let before = self.state.clone();
+        change(&mut self.state);
+        self.changed |= self.state != before;
+    }
+}
+
+/// Reads the signed descriptor of a document.
+#[inline(never)]
+fn signed(document: &mut [u8]) -> Result<SignedDescriptor<'_>, Refusal> {
+    match Document::parse(document).map_err(Refusal::Document)? {
+        Document::Signed(signed) => Ok(signed),
+        Document::Plain(_) => Err(TrustError::Unsigned.into()),
+    }
+}
+
+/// Reads the payload of a root, of which `scratch` gets a copy.
+#[inline(never)]
+fn root_head(
+    payload: &[u8],
+    channel: &str,
+    scratch: &mut [u8; MAX_ROOT],
+) -> Result<RootHead, DocumentError> {
+    let copy = scratch.get_mut(..payload.len()).ok_or(DocumentError::TooLarge)?;
+    copy.copy_from_slice(payload);
+    let root = Root::parse(copy, channel)?;
+    Ok(RootHead {
+        project: NameHash::of(root.project),
+        version: root.version,
+        signers: root.root,
+        channel: root.channel,
+    })
+}
+
+/// Judges a descriptor whose signatures were verified. `newest` is what is
+/// remembered of the channel; it becomes what is to be remembered.
+pub(crate) fn admit(
+    running: &Running<'_>,
+    descriptor: &Descriptor<'_>,
+    newest: &mut Newest,
+) -> Result<(), TrustError> {
+    if let Some(reason) = foreign(running, descriptor) {
+        return Err(TrustError::Foreign(reason));
+    }
+    // It is there, or the descriptor would not have been read.
+    let seq = descriptor.seq.unwrap_or(0);
+    if seq < newest.seq {
+        return Err(TrustError::Replayed);
+    }
+    newest.seq = seq;
+    match (running.now, descriptor.expires) {
+        (Some(now), Some(expires)) if now > expires => Err(TrustError::Expired),
+        _ => Ok(()),
+    }
+}
+
+impl From<TrustError> for Refusal {
+    fn from(error: TrustError) -> Self {
+        Self::Trust(error)
+    }
+}
+
+impl fmt::Display for TrustError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Embedded(error) => write!(f, "the root of this firmware is refused: {error}"),
+            Self::NoChannel => f.write_str("the device does not know its channel"),
+            Self::Unsigned => f.write_str("the descriptor is not signed"),
+            Self::NoRole => f.write_str("the root names no keys for the channel"),
+            Self::Signatures => f.write_str("too few keys of the channel signed the descriptor"),
+            Self::Foreign(reason) => write!(f, "the descriptor was signed for others: {reason}"),
+            Self::Replayed => f.write_str("the descriptor is older than one that was seen before"),
+            Self::Expired => f.write_str("the descriptor has expired"),
+            Self::Root(error) => write!(f, "the next root is refused: {error}"),
+            Self::RootProject => f.write_str("the next root is of another project"),
+            Self::RootVersion => f.write_str("the next root has another number"),
+            Self::RootBefore => {
+                f.write_str("too few keys of the root before it signed the next root")
+            }
+            Self::RootItself => f.write_str("too few of its own keys signed the next root"),
+            Self::MoreRoots => {
+                write!(f, "more than {MAX_WALK} roots are new; the next poll goes on")
+            }
+        }
+    }
+}
+
+impl core::error::Error for TrustError {}
