@@ -38,8 +38,8 @@ mod view;
 
 pub use access::{MIN_TOKEN, Token, TokenTooShort};
 pub use device::{
-    ChannelError, Device, Groups, MAX_CHANNELS, MAX_GROUPS, MAX_NAME, Name, Offered, UpdateError,
-    Updated, is_groups,
+    ChannelError, Device, Groups, MAX_CHANNELS, MAX_GROUPS, MAX_NAME, MAX_NOTES, Name, Notes,
+    Offered, UpdateError, Updated, is_groups,
 };
 pub use http::{HEAD, ReceiveError};
 

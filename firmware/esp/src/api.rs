@@ -119,7 +119,7 @@ impl Device for Board {
 
     async fn update(&self, progress: &dyn Fn(u32, u32)) -> Result<Updated, UpdateError<ApiFault>> {
         self.is_settled().map_err(UpdateError::Fetch)?;
-        match self.client.update(self.shared, progress).await {
+        match self.client.update(self.shared, true, progress).await {
             Ok(Outcome::Stay(reason)) => Ok(Updated::Nothing(reason)),
             Ok(Outcome::Installed { .. }) => Ok(Updated::Installed),
             Err(error) => Err(match error.into() {

@@ -29,6 +29,12 @@ pub fn is_groups(text: &str) -> bool {
     text.is_empty() || (text.len() <= MAX_GROUPS && text.split(',').all(is_name))
 }
 
+/// Most bytes of release notes that a device shows.
+pub const MAX_NOTES: usize = 256;
+
+/// Release notes.
+pub type Notes = heapless::String<MAX_NOTES, u16>;
+
 /// What a channel offers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offered {
@@ -36,9 +42,24 @@ pub struct Offered {
     pub version: Name,
     /// Why it is not installed without being asked for; `None` if it is.
     pub reason: Option<Reason>,
+    /// The start of the release notes, as far as they are known.
+    pub notes: Notes,
 }
 
 impl Offered {
+    /// Puts together what a check found. Notes that are too long are cut.
+    pub fn new(check: &Check, notes: Option<&str>) -> Self {
+        // A name has room for the longest version.
+        let version = Name::try_from(check.version.as_str()).unwrap_or_default();
+        let reason = match check.decision {
+            Decision::Install(_) => None,
+            Decision::Stay(reason) => Some(reason),
+        };
+        let notes = notes.unwrap_or_default();
+        let notes = &notes[..notes.floor_char_boundary(MAX_NOTES)];
+        Self { version, reason, notes: Notes::try_from(notes).unwrap_or_default() }
+    }
+
     /// Returns whether there is nothing that a person would want to know.
     pub(crate) fn is_old(&self) -> bool {
         self.reason == Some(Reason::UpToDate)
@@ -48,17 +69,6 @@ impl Offered {
     pub(crate) fn is_for_user(&self) -> bool {
         let yields = |reason| matches!(reason, Reason::NeedsApproval | Reason::OutsideWindow);
         self.reason.is_none_or(yields)
-    }
-}
-
-impl From<Check> for Offered {
-    fn from(check: Check) -> Self {
-        let reason = match check.decision {
-            Decision::Install(_) => None,
-            Decision::Stay(reason) => Some(reason),
-        };
-        // A name has room for the longest version.
-        Self { version: Name::try_from(check.version.as_str()).unwrap_or_default(), reason }
     }
 }
 
@@ -152,12 +162,15 @@ pub trait Device {
 }
 
 impl<F, N> From<towline::UpdateError<F, N>> for UpdateError<towline::UpdateError<F, N>> {
-    /// Sorts errors of the client by whether the descriptor was understood.
+    /// Sorts errors of the client by whether the descriptor was understood and
+    /// believed.
     fn from(error: towline::UpdateError<F, N>) -> Self {
         match error {
             towline::UpdateError::Url(_)
             | towline::UpdateError::DescriptorFetch(_)
-            | towline::UpdateError::Descriptor(_) => Self::Fetch(error),
+            | towline::UpdateError::Descriptor(_)
+            | towline::UpdateError::Trust(_)
+            | towline::UpdateError::RootFetch(_) => Self::Fetch(error),
             _ => Self::Install(error),
         }
     }

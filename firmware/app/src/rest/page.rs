@@ -18,7 +18,7 @@ pub(super) const AFTER: &[u8] = include_bytes!("../../page/after.html");
 /// Header lines of the page.
 pub(super) const HEADERS: &str = concat!(
     "Content-Security-Policy: default-src 'none'; style-src 'sha256-",
-    "v50ZtbLgXdx5GBssgHvCD1hMrLAiSWl7OWAKkauznbI=",
+    "JW4rO5ARdCfuuihsiqz9AQHtyQay+iyvWJq/NBBzaQU=",
     "'; script-src 'sha256-",
     "GXbi27/HZOCzRWsUMWHd05C5RdjihIPE/U57HnlG7fw=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
@@ -46,11 +46,17 @@ fn write_contents(page: &mut Text<'_>, info: &Contents, offered: Option<&Offered
     }
     if let Some(offered) = offered.filter(|offered| !offered.is_old()) {
         let version = Escaped(&offered.version);
-        piece(page, format_args!("<p><strong>{version}</strong> is offered"))?;
-        if let Some(reason) = offered.reason {
-            piece(page, format_args!(": {reason}"))?;
+        match offered.reason {
+            Some(reason) => piece(
+                page,
+                format_args!("<p><strong>{version}</strong> is offered: {reason}.</p>\n"),
+            )?,
+            None => piece(page, format_args!("<p><strong>{version}</strong> is offered.</p>\n"))?,
         }
-        piece(page, format_args!(".</p>\n"))?;
+        if !offered.notes.is_empty() {
+            let notes = Escaped(&offered.notes);
+            piece(page, format_args!("<blockquote>{notes}</blockquote>\n"))?;
+        }
         if offered.is_for_user() {
             piece(
                 page,

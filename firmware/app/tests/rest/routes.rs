@@ -44,14 +44,21 @@ fn site(files: impl FnOnce(&str) -> HashMap<String, Vec<u8>>) -> String {
 
 /// A channel that offers an image.
 fn offering(version: &str, image: &[u8], stated: &[u8]) -> Setup {
+    holding(version, image, stated, json!({}))
+}
+
+/// A channel that offers an image, with further fields in its descriptor.
+fn holding(version: &str, image: &[u8], stated: &[u8], more: serde_json::Value) -> Setup {
     use sha2::Digest as _;
     let sha256: String =
         sha2::Sha256::digest(stated).iter().map(|byte| format!("{byte:02x}")).collect();
     let url = site(|url| {
-        let descriptor = json!({
+        let mut descriptor = json!({
             "version": version, "path": format!("{url}/app.bin"), "fmt": 1, "project": "lamp",
             "chip": "esp32c3", "chip_id": 5, "size": stated.len(), "sha256": sha256,
         });
+        let fields = more.as_object().unwrap().clone();
+        descriptor.as_object_mut().unwrap().extend(fields);
         let descriptor = descriptor.to_string().into_bytes();
         HashMap::from([("/stable.json".into(), descriptor), ("/app.bin".into(), image.to_vec())])
     });
@@ -195,6 +202,52 @@ fn the_page_tells_what_was_offered_last() {
     let page = rig.get("/").text().to_owned();
     assert!(page.contains("0.9.0</strong> is offered: the channel offers an older"), "{page}");
     assert!(!page.contains(">Install 0.9.0</button>"), "{page}");
+}
+
+#[test]
+fn a_release_waits_for_the_approval_that_an_update_is() {
+    let image = image("1.1.0");
+    let more = json!({ "policy": { "approval": true }, "notes": "Cures <b>cold</b> starts." });
+    let rig = Rig::with(holding("1.1.0", &image, &image, more));
+    let reason = "the release waits for a user to agree";
+    assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], reason);
+    let page = rig.get("/").text().to_owned();
+    assert!(page.contains(&format!("1.1.0</strong> is offered: {reason}.")), "{page}");
+    assert!(page.contains(">Cures &lt;b&gt;cold&lt;/b&gt; starts.<"), "{page}");
+    assert!(page.contains(">Install 1.1.0</button>"), "{page}");
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
+    assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
+    assert!(!rig.get("/").text().contains("is offered"));
+}
+
+#[test]
+fn what_holds_a_release_back_beside_approval_holds_it_back_from_users_too() {
+    for (more, reason) in [
+        (json!({ "rollout": { "paused": true } }), "the release is paused"),
+        (json!({ "rollout": { "percent": 0 } }), "the release has not come to this device yet"),
+        (json!({ "policy": { "groups": ["beta"] } }), "the release is for other devices"),
+        (json!({ "policy": { "not_before": 9_000_000_000_u64 } }), "the release may not be"),
+        (json!({ "policy": { "not_after": 1, "approval": true } }), "the time in which"),
+        (json!({ "min_from": "1.0.5" }), "what runs is too old"),
+    ] {
+        let image = image("1.1.0");
+        let rig = Rig::with(holding("1.1.0", &image, &image, more));
+        let told = rig.json("/api/v1/firmware/check-update")["reason"].as_str().unwrap().to_owned();
+        assert!(told.starts_with(reason), "{told}");
+        assert!(!rig.get("/").text().contains(">Install 1.1.0</button>"), "{reason}");
+        assert_eq!(post(&rig, "firmware/update"), (200, format!("OK: {told}\n")));
+    }
+}
+
+#[test]
+fn a_release_for_a_group_is_installed_once_the_device_is_in_it() {
+    let image = image("1.1.0");
+    let rig =
+        Rig::with(holding("1.1.0", &image, &image, json!({ "policy": { "groups": ["beta"] } })));
+    assert_eq!(rig.post("/api/v1/firmware/groups", JSON, b"\"alpha,beta\"").status, 200);
+    assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], json!(null));
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
+    assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
 }
 
 #[test]
