@@ -5,6 +5,7 @@
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
+#[cfg(signed_channels)]
 use towline::Trust;
 
 /// Where the project publishes, ending in a slash.
@@ -49,17 +50,21 @@ pub(crate) const fn is_utc_offset(minutes: i16) -> bool {
     -12 * 60 <= minutes && minutes <= 14 * 60
 }
 
-/// The root that this was built with, and where later ones are.
+/// What this trusts: the root that it was built with, and those that are
+/// published after it. Without a root, it has no code for signatures either.
 #[cfg(signed_channels)]
-pub(crate) const TRUST: Option<Trust<'static>> = Some(Trust {
+pub(crate) type Trusts = Trust<'static>;
+#[cfg(not(signed_channels))]
+pub(crate) type Trusts = ();
+
+#[cfg(signed_channels)]
+pub(crate) const TRUST: Trusts = Trust {
     root: include_bytes!(concat!(env!("OUT_DIR"), "/root.json")),
     roots: concat!(env!("TOWLINE_BASE_URL"), "root/"),
     verify: towline::ed25519,
-});
-
-/// Without a root there is nothing to verify with, and no code for it either.
+};
 #[cfg(not(signed_channels))]
-pub(crate) const TRUST: Option<Trust<'static>> = None;
+pub(crate) const TRUST: Trusts = ();
 
 const _: () = assert!(
     !BASE_URL.is_empty() && BASE_URL.as_bytes()[BASE_URL.len() - 1] == b'/',

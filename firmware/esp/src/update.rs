@@ -82,7 +82,7 @@ impl Inner {
         ota: &'a mut Ota<Flash>,
         asked: &Asked,
         groups: &'a [&'a str],
-    ) -> Updater<'a, Flash, Net, Uptime> {
+    ) -> Updater<'a, Flash, Net, Uptime, config::Trusts> {
         Updater {
             ota,
             net: &mut self.net,

@@ -43,6 +43,31 @@ pub struct Trust<'a> {
     pub verify: Verify,
 }
 
+/// What a device may trust beside its host.
+pub trait Trusting<'a>: Copy {
+    /// Returns what it trusts; `None` if it trusts its host.
+    fn trust(self) -> Option<Trust<'a>>;
+}
+
+/// Only the host.
+impl<'a> Trusting<'a> for () {
+    fn trust(self) -> Option<Trust<'a>> {
+        None
+    }
+}
+
+impl<'a> Trusting<'a> for Trust<'a> {
+    fn trust(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<'a> Trusting<'a> for Option<Trust<'a>> {
+    fn trust(self) -> Self {
+        self
+    }
+}
+
 /// Why a descriptor or a root is not believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TrustError {

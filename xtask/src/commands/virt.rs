@@ -1,5 +1,6 @@
 //! `virt`: updates on an emulated RISC-V machine.
 
+mod attacks;
 mod figures;
 mod signer;
 mod trust;
@@ -52,6 +53,9 @@ enum Command {
     /// Show whom a device trusts: hosts with every fault that a certificate can
     /// have, and chains as hosts really send them.
     Trust,
+    /// Attack signed channels: with documents, keys, roots and images that are
+    /// none, old, or of others.
+    Attacks,
     /// Measure memory, stack and instructions of an update and of verifying its
     /// descriptor.
     Figures,
@@ -93,6 +97,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Update => update(&programs, &root, ui)?,
         Command::Powercut(args) => powercut(&programs, &root, args, ui)?,
         Command::Trust => trust::run(&programs, &root, ui)?,
+        Command::Attacks => attacks::run(&programs, &root, ui)?,
         Command::Figures => figures::run(&programs, &root, ui)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -241,6 +246,7 @@ otadata,   data, ota,   0xd000,   0x2000
 phy_init,  data, phy,   0xf000,   0x1000
 ota_0,     app,  ota_0, 0x10000,  0x1d0000
 ota_1,     app,  ota_1, 0x1e0000, 0x1d0000
+towline,   data, undefined, 0x3b0000, 0x2000
 ";
 
 impl Bench {
