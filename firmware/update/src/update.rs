@@ -317,7 +317,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         if let Some(trust) = self.trust.trust()
             && is_worth_a_walk(&verdict)
         {
-            match self.walk(pace, &trust).await {
+            match T::walk(self, pace, &trust).await {
                 Ok(0) => {}
                 Ok(_) => {
                     let Buffers { head, document, .. } = &mut *self.buffers;
@@ -360,7 +360,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
 
     /// Goes on to newer roots. Returns how many there were; the descriptor is
     /// gone then.
-    async fn walk(
+    pub(crate) async fn walk_roots(
         &mut self,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,

@@ -89,7 +89,7 @@ fn documents(stage: &Stage) -> Vec<Case> {
         one(
             "13 a key twice, signed",
             wrapped(stage, &format!("{open},\"seq\":1}}")),
-            Refuses("descriptor refused: the field `seq` appears twice"),
+            Refuses("descriptor refused: field `seq` appears twice"),
         ),
         one(
             "13 NUL in a name, signed",
