@@ -2,7 +2,17 @@
 //!
 //! A channel follows releases by a rule or is pinned to one. Which release a
 //! target's devices are offered is a pure function of the rule and the
-//! records, so promoting never builds anything.
+//! records, so promoting never builds anything. A channel also has [`Terms`] on
+//! which it offers whatever release it serves.
+
+mod device;
+mod edit;
+mod terms;
+pub mod words;
+
+pub use device::{DeviceId, InvalidDeviceId};
+pub use edit::{Edit, EditError, PolicyChange};
+pub use terms::{Policy, Terms, moment_text, window};
 
 use crate::{
     config::{Config, ConfigError},
@@ -12,7 +22,8 @@ use crate::{
 use indexmap::IndexMap;
 use semver::VersionReq;
 use serde::Deserialize;
-use std::{collections::BTreeMap, fmt, ops::Range, path::Path};
+use std::{collections::BTreeMap, fmt, ops::Range, path::Path, sync::LazyLock};
+use terms::{Fault, RawPolicy, RawRollout};
 use toml::Spanned;
 use towline_descriptor::Version;
 
@@ -24,6 +35,8 @@ pub const FILE: &str = "channels.toml";
 pub struct Channels {
     /// Rules, in the order of towline.toml.
     pub rules: IndexMap<ChannelName, Rule>,
+    /// Terms of the channels that have some.
+    terms: IndexMap<ChannelName, Terms>,
     /// Releases that no channel serves, with the reason.
     pub yanked: BTreeMap<String, String>,
 }
@@ -104,6 +117,19 @@ impl Channels {
             .max_by(|a, b| a.version.precedence(&b.version))
     }
 
+    /// Returns the terms on which `channel` offers whatever it serves.
+    pub fn terms(&self, channel: &ChannelName) -> &Terms {
+        static NONE: LazyLock<Terms> = LazyLock::new(Terms::default);
+        self.terms.get(channel).unwrap_or(&NONE)
+    }
+
+    /// Replaces the terms of a channel.
+    #[must_use]
+    pub fn on_terms(mut self, channel: &ChannelName, terms: Terms) -> Self {
+        self.terms.insert(channel.clone(), terms);
+        self
+    }
+
     /// Returns a channel that is pinned to a release that it cannot serve, with
     /// the reason: its devices would find nothing.
     pub fn stranded(&self, releases: &[Record]) -> Option<(&ChannelName, String)> {
@@ -166,20 +192,19 @@ impl Channels {
         let mut channels: IndexMap<ChannelName, RawRule> =
             raw.channels.into_iter().map(|(name, rule)| (name.into_inner(), rule)).collect();
         let mut rules = IndexMap::new();
+        let mut terms = IndexMap::new();
         for name in config.channels.keys() {
-            let rule = match channels.swap_remove(name) {
-                Some(rule) => rule.check().map_err(|(span, message)| fault(Some(span), message))?,
-                None => match Rule::default_of(name) {
-                    Some(rule) => rule,
-                    None => {
-                        let message = format!(
-                            "channel `{name}` of towline.toml has no rule; run `cargo xtask follow {name}`"
-                        );
-                        return Err(fault(None, message));
-                    }
-                },
+            let raw = channels.swap_remove(name).unwrap_or_default();
+            let (rule, of_channel) =
+                raw.check().map_err(|(span, message)| fault(Some(span), message))?;
+            let Some(rule) = rule.or_else(|| Rule::default_of(name)) else {
+                let message = format!(
+                    "channel `{name}` of towline.toml has no rule; run `cargo xtask follow {name}`"
+                );
+                return Err(fault(None, message));
             };
             rules.insert(name.clone(), rule);
+            terms.insert(name.clone(), of_channel);
         }
         let mut yanked = BTreeMap::new();
         for (version, reason) in raw.yanked {
@@ -188,7 +213,7 @@ impl Channels {
             }
             yanked.insert(version.into_inner(), reason);
         }
-        Ok(Self { rules, yanked })
+        Ok(Self { rules, terms, yanked })
     }
 }
 
@@ -201,112 +226,38 @@ struct Raw {
     yanked: IndexMap<Spanned<String>, String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRule {
     follow: Option<VersionReq>,
     prereleases: Option<Spanned<bool>>,
     pin: Option<Spanned<Version>>,
+    rollout: Option<RawRollout>,
+    policy: Option<RawPolicy>,
 }
 
 impl RawRule {
-    fn check(self) -> Result<Rule, (Range<usize>, String)> {
-        match (self.pin, self.follow, self.prereleases) {
-            (Some(version), None, None) => Ok(Rule::Pin(version.into_inner())),
+    /// Returns the rule, if there is one, and the terms.
+    fn check(self) -> Result<(Option<Rule>, Terms), Fault> {
+        let rule = match (self.pin, self.follow, self.prereleases) {
+            (None, None, None) => None,
+            (Some(version), None, None) => Some(Rule::Pin(version.into_inner())),
             (Some(version), ..) => {
-                Err((version.span(), "a channel is pinned or follows, not both".into()))
+                return Err((version.span(), "a channel is pinned or follows, not both".into()));
             }
-            (None, requirement, prereleases) => Ok(Rule::Follow {
+            (None, requirement, prereleases) => Some(Rule::Follow {
                 requirement: requirement.unwrap_or(VersionReq::STAR),
                 prereleases: prereleases.is_some_and(Spanned::into_inner),
             }),
-        }
+        };
+        let rollout = self.rollout.unwrap_or_default().check()?;
+        let policy = self.policy.unwrap_or_default().check()?;
+        Ok((rule, Terms { rollout, policy }))
     }
-}
-
-/// A change of channels.toml.
-#[derive(Clone, Debug)]
-pub enum Edit {
-    /// Pin a channel to a release.
-    Pin(ChannelName, Version),
-    /// Let a channel follow releases.
-    Follow {
-        /// The channel.
-        channel: ChannelName,
-        /// Versions that match.
-        requirement: VersionReq,
-        /// Whether prereleases match too.
-        prereleases: bool,
-    },
-    /// Let no channel serve a release any more.
-    Yank(Version, String),
-}
-
-impl Edit {
-    /// Applies the change to the text of channels.toml; comments and order
-    /// stay.
-    ///
-    /// # Errors
-    /// [`EditError`].
-    pub fn apply(&self, text: &str) -> Result<String, EditError> {
-        let mut document: toml_edit::DocumentMut = text.parse()?;
-        match self {
-            Self::Pin(channel, version) => {
-                let rule = table(&mut document, &["channels", channel.as_str()])?;
-                rule.remove("follow");
-                rule.remove("prereleases");
-                rule.insert("pin", toml_edit::value(version.as_str()));
-            }
-            Self::Follow { channel, requirement, prereleases } => {
-                let rule = table(&mut document, &["channels", channel.as_str()])?;
-                rule.remove("pin");
-                rule.insert("follow", toml_edit::value(requirement.to_string()));
-                rule.remove("prereleases");
-                if *prereleases {
-                    rule.insert("prereleases", toml_edit::value(true));
-                }
-            }
-            Self::Yank(version, reason) => {
-                let yanked = table(&mut document, &["yanked"])?;
-                yanked.insert(version.as_str(), toml_edit::value(reason));
-            }
-        }
-        Ok(document.to_string())
-    }
-}
-
-/// Why channels.toml cannot be changed.
-#[derive(Debug, thiserror::Error)]
-pub enum EditError {
-    /// It is not TOML.
-    #[error(transparent)]
-    Toml(#[from] toml_edit::TomlError),
-    /// Something else stands where a table belongs.
-    #[error("`{0}` is not a table")]
-    NotATable(String),
-}
-
-/// Returns the table at `path`, made where it is missing.
-fn table<'d>(
-    document: &'d mut toml_edit::DocumentMut,
-    path: &[&str],
-) -> Result<&'d mut dyn toml_edit::TableLike, EditError> {
-    let fault = |key: &str| EditError::NotATable(key.to_owned());
-    let mut item = document.as_item_mut();
-    for (depth, key) in path.iter().enumerate() {
-        let is_last = depth + 1 == path.len();
-        let parent = item.as_table_like_mut().ok_or_else(|| fault(key))?;
-        item = parent.entry(key).or_insert_with(|| {
-            let mut table = toml_edit::Table::new();
-            table.set_implicit(!is_last);
-            toml_edit::Item::Table(table)
-        });
-    }
-    item.as_table_like_mut().ok_or_else(|| fault(path[path.len() - 1]))
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::release::tests::record;
 
@@ -317,7 +268,8 @@ mod tests {
         Config::parse(Path::new("towline.toml"), &text).unwrap()
     }
 
-    fn parse(text: &str) -> Result<Channels, String> {
+    /// Parses a channels.toml of a project with the channels of old.
+    pub(crate) fn parse(text: &str) -> Result<Channels, String> {
         Channels::parse(Path::new("channels.toml"), text, &config("")).map_err(|e| e.to_string())
     }
 
@@ -388,26 +340,5 @@ mod tests {
         }
         let error = Channels::parse(Path::new("c"), "", &config("[channels.beta]\n")).unwrap_err();
         assert!(error.to_string().contains("cargo xtask follow beta"), "{error}");
-    }
-
-    #[test]
-    fn edits_keep_comments_and_are_read_back() {
-        let text = "# Ours.\n[channels.stable] # careful\nfollow = \"^1\" # one\n\n[channels.testing]\nprereleases = true\n";
-        let stable: ChannelName = "stable".parse().unwrap();
-        let pinned = Edit::Pin(stable.clone(), "1.0.0".parse().unwrap()).apply(text).unwrap();
-        assert_eq!(
-            pinned,
-            "# Ours.\n[channels.stable] # careful\npin = \"1.0.0\"\n\n[channels.testing]\nprereleases = true\n"
-        );
-        let follow = Edit::Follow {
-            channel: stable.clone(),
-            requirement: "^2".parse().unwrap(),
-            prereleases: false,
-        };
-        let followed = follow.apply(&pinned).unwrap();
-        assert!(followed.contains("follow = \"^2\"") && !followed.contains("pin"), "{followed}");
-        let yanked = Edit::Yank("1.0.0".parse().unwrap(), "bad".into()).apply("").unwrap();
-        assert_eq!(yanked, "[yanked]\n\"1.0.0\" = \"bad\"\n");
-        assert_eq!(parse(&pinned).unwrap().rules[&stable], Rule::Pin("1.0.0".parse().unwrap()));
     }
 }

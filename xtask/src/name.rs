@@ -69,6 +69,8 @@ names! {
     TargetName
     /// Name of a project, the `project_name` of its app descriptors.
     ProjectName
+    /// Name of a group of devices, such as `beta`.
+    GroupName
 }
 
 #[cfg(test)]

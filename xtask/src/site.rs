@@ -3,7 +3,9 @@
 //! ```text
 //! index.html, assets/                        the page
 //! ota/<channel>/<target>.json                descriptor, read by devices
-//! firmware/<project>/<version>/...           immutable artifacts, hash in each name
+//! firmware/<project>/<version>/...           immutable artifacts, hash in each name;
+//!                                            their sums and signatures
+//! root/<N>.json, root/<keyid>.pub            keys, if the project has some
 //! manifests/<channel>.json                   for esp-web-tools
 //! releases.json                              index of everything
 //! ```
@@ -14,9 +16,12 @@
 mod descriptor;
 mod index;
 mod page;
+mod steps;
 
+pub use descriptor::{Form, Offer, payload, plain};
 pub use index::{
-    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexRelease, IndexTarget, ServedTarget,
+    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexPolicy, IndexRelease, IndexRollout,
+    IndexTarget, IndexWindow, ServedTarget,
 };
 
 use crate::{
@@ -25,14 +30,17 @@ use crate::{
     config::Config,
     disk::{Disk, temporary_beside},
     installer::Bundle,
+    keys::chain,
     name::{ChannelName, TargetName},
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
+    signing::{Signer, SigningError, artifacts},
     store::{Store, StoreError, artifact_of},
 };
 pub use page::size_text;
 
 use index::served_targets;
+use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -40,13 +48,15 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+use towline_descriptor::{MAX_DOCUMENT, Version};
 
 /// Name of the index.
 pub const INDEX: &str = "releases.json";
 
 /// What a site consists of at its top; anything else in its place is not ours
 /// to replace.
-const TOP_LEVEL: [&str; 6] = ["assets", "firmware", "index.html", "manifests", "ota", INDEX];
+const TOP_LEVEL: [&str; 7] =
+    ["assets", "firmware", "index.html", "manifests", "ota", chain::FOLDER, INDEX];
 
 /// A rendered site: its files by their path.
 #[derive(Clone, Debug)]
@@ -57,6 +67,11 @@ pub struct Site {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Files that are artifacts of the store.
     pub artifacts: BTreeMap<String, Artifact>,
+    /// When its descriptors were signed, in seconds since 1970; `None` if they
+    /// are not signed.
+    pub signed_at: Option<u64>,
+    /// What the publisher ought to know, though the site is sound.
+    pub warnings: Vec<String>,
 }
 
 /// Why a site could not be rendered or written.
@@ -91,6 +106,21 @@ pub enum SiteError {
         /// Why not.
         reason: String,
     },
+    /// Something cannot be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
+    /// A channel asks for more than a descriptor has room for.
+    #[error(
+        "the descriptor of channel {channel} for target {target} would have {bytes} bytes, and {MAX_DOCUMENT} are all that devices read: give the channel fewer devices or groups or less metadata with `cargo xtask policy {channel}`"
+    )]
+    TooLong {
+        /// The channel.
+        channel: ChannelName,
+        /// The target.
+        target: TargetName,
+        /// Its size without notes.
+        bytes: usize,
+    },
     /// The site that was written is faulty.
     #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
     Problems(Vec<check::Problem>),
@@ -101,9 +131,18 @@ fn list(problems: &[check::Problem]) -> String {
 }
 
 /// Returns the path of an artifact on the site.
-fn artifact_path(record: &Record, target: &TargetName, role: Role, artifact: &Artifact) -> String {
-    let file = artifact.file_name(target, role);
-    format!("firmware/{}/{}/{file}", record.project, record.version)
+pub(crate) fn artifact_path(
+    record: &Record,
+    target: &TargetName,
+    role: Role,
+    artifact: &Artifact,
+) -> String {
+    release_path(record) + &artifact.file_name(target, role)
+}
+
+/// Returns the path of a release's folder on the site, with a slash at its end.
+pub(crate) fn release_path(record: &Record) -> String {
+    format!("firmware/{}/{}/", record.project, record.version)
 }
 
 /// Returns the path of a descriptor on the site.
@@ -112,37 +151,75 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 }
 
 /// Renders the site for these releases, lowest version first, with `installer`
-/// on its page.
+/// on its page, signed by `signer` if the project has keys.
 ///
 /// # Errors
-/// [`SiteError::Template`].
+/// [`SiteError::Template`], [`SiteError::TooLong`] or [`SiteError::Signing`].
 pub fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
     installer: &Bundle,
+    signer: Option<&Signer>,
 ) -> Result<Site, SiteError> {
     let mut files = BTreeMap::new();
     let mut artifacts = BTreeMap::new();
+    let mut warnings = Vec::new();
     for record in releases {
         for (name, target) in &record.targets {
             for (role, artifact) in target.artifacts() {
                 artifacts.insert(artifact_path(record, name, role, artifact), artifact.clone());
             }
         }
+        let sums = format!("{}{}", release_path(record), artifacts::SUMS);
+        files.insert(sums, artifacts::sums(record).into_bytes());
     }
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
-        for (name, record) in &served {
-            let descriptor = descriptor::render(config, channel, record, name);
-            files.insert(descriptor_path(channel, name), descriptor);
+        let offers: Vec<_> = served
+            .iter()
+            .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
+            .collect();
+        for offer in &offers {
+            let path = descriptor_path(channel, offer.target());
+            let descriptor = match signer {
+                None => plain(&offer.make(Form::Plain)?),
+                Some(signer) => {
+                    let form = Form::Sealed { signatures: signer.signatures(channel)? };
+                    signer.seal(&path, channel, &offer.make(form)?)?
+                }
+            };
+            files.insert(path, descriptor);
         }
+        warnings.extend(left_behind(channel, &offers));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
+    files.extend(signer.into_iter().flat_map(Signer::files));
     page::render(config, channels, releases, installer, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
-    Ok(Site { index, files, artifacts })
+    let signed_at = signer.map(Signer::now);
+    Ok(Site { index, files, artifacts, signed_at, warnings })
+}
+
+/// Names the devices of a channel that find no way to what it serves, one
+/// warning for all targets that fare alike.
+fn left_behind(channel: &ChannelName, offers: &[Offer<'_>]) -> Vec<String> {
+    let texts = |versions: &[&Version]| {
+        versions.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    let mut alike: IndexMap<(&Version, String), Vec<String>> = IndexMap::new();
+    for offer in offers.iter().filter(|offer| !offer.left_behind().is_empty()) {
+        let key = (&offer.record().version, texts(offer.left_behind()));
+        alike.entry(key).or_default().push(offer.target().to_string());
+    }
+    let warning = |((offered, versions), targets): ((&Version, String), Vec<String>)| {
+        format!(
+            "channel {channel}: no release leads from {versions} up to {offered}, which does not install over them; devices of {} that run them stay there until one does",
+            targets.join(", ")
+        )
+    };
+    alike.into_iter().map(warning).collect()
 }
 
 fn json(value: &impl Serialize) -> Vec<u8> {
@@ -271,7 +348,13 @@ impl Site {
             }
             Ok::<_, SiteError>(())
         })?;
-        let problems = check::check_except(&check::Folder::new(&staged), &known);
+        let terms = check::Terms {
+            now: self.signed_at.unwrap_or_default(),
+            project: None,
+            secrets: &check::secrets::Secrets::default(),
+            known: &known,
+        };
+        let problems = check::inspect(&check::Folder::new(&staged), &terms).problems;
         if !problems.is_empty() {
             fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));

@@ -1,4 +1,5 @@
-//! `promote`, `pin`, `follow` and `yank`: changes of channels.toml.
+//! `promote`, `pin`, `follow` and `yank`: changes of which release a channel
+//! serves, and what all changes of channels.toml have in common.
 
 use crate::{
     channel::{Channels, Edit},
@@ -66,6 +67,9 @@ pub(crate) struct Follow {
 /// Channels fall back to the next release that matches their rule. Devices
 /// that run the yanked release stay on it until a newer one appears; its files
 /// stay on the site.
+///
+/// This is for good, and for all channels. To stop the release of one channel
+/// until it is clear what is wrong: `cargo xtask rollout CHANNEL --pause`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Yank {
     /// The release.
@@ -78,7 +82,7 @@ pub(crate) struct Yank {
 }
 
 #[derive(Debug, clap::Args)]
-struct Common {
+pub(super) struct Common {
     /// Folder that keeps release records [default: dist/store].
     #[arg(long, value_name = "DIR")]
     store: Option<std::path::PathBuf>,
@@ -91,11 +95,11 @@ pub(crate) fn promote(global: &Global, args: &Promote) -> Result<ExitCode> {
     let project = open(global, &args.common)?;
     let releases = project.releases()?;
     let version = existing(&releases, &args.version)?;
-    if let Some(served) = highest(&project.channels()?, &args.to, &project, &releases)
-        && version.precedence(&served.version).is_lt()
+    if let Some(served) =
+        served_versions(&project, &project.channels()?, &args.to, &releases).first()
+        && version.precedence(served).is_lt()
     {
-        let message =
-            format!("{} serves {} already, which is newer than {version}", args.to, served.version);
+        let message = format!("{} serves {served} already, which is newer than {version}", args.to);
         let hint = format!(
             "devices install nothing older; to pin all the same: `cargo xtask pin {} {version}`",
             args.to
@@ -129,7 +133,7 @@ pub(crate) fn yank(global: &Global, args: &Yank) -> Result<ExitCode> {
     apply(&project, &Edit::Yank(version, args.reason.clone()), &args.common)
 }
 
-fn open(global: &Global, common: &Common) -> Result<Project> {
+pub(super) fn open(global: &Global, common: &Common) -> Result<Project> {
     let places = Places { store: common.store.clone(), site_dir: None };
     Project::open(global.manifest.as_deref(), &places)
 }
@@ -148,18 +152,45 @@ fn existing<'r>(releases: &'r [Record], version: &Version) -> Result<&'r Version
     })
 }
 
-fn highest<'r>(
+/// Returns the versions that a channel serves, the newest first.
+pub(super) fn served_versions<'r>(
+    project: &Project,
     channels: &Channels,
     channel: &ChannelName,
-    project: &Project,
     releases: &'r [Record],
-) -> Option<&'r Record> {
-    let served = |target| channels.serves(channel, target, releases);
-    project.config.targets.keys().filter_map(served).max_by(|a, b| a.version.precedence(&b.version))
+) -> Vec<&'r Version> {
+    let targets = project.config.targets.keys();
+    let served = targets.filter_map(|target| channels.serves(channel, target, releases));
+    let mut versions: Vec<_> = served.map(|record| &record.version).collect();
+    versions.sort_by(|a, b| b.precedence(a));
+    versions.dedup();
+    versions
+}
+
+/// Refuses a channel that towline.toml does not name.
+pub(super) fn known(project: &Project, channel: &ChannelName) -> Result<()> {
+    let known = &project.config.channels;
+    if known.contains_key(channel) {
+        return Ok(());
+    }
+    let names: Vec<_> = known.keys().map(ToString::to_string).collect();
+    let message = format!("towline.toml has no channel `{channel}`");
+    Err(Hinted::new(message, format!("it has {}", names.join(", "))).into())
+}
+
+/// Returns a channel's name with what it serves.
+pub(super) fn headline(channel: &ChannelName, serves: &[&Version]) -> String {
+    match serves {
+        [] => format!("{channel} serves nothing yet"),
+        versions => {
+            let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
+            format!("{channel} serves {}", versions.join(", "))
+        }
+    }
 }
 
 /// Makes the change, if its result is sound, and shows the difference.
-fn apply(project: &Project, edit: &Edit, common: &Common) -> Result<ExitCode> {
+pub(super) fn apply(project: &Project, edit: &Edit, common: &Common) -> Result<ExitCode> {
     let path = project.channels_path();
     let old = match std::fs::read_to_string(&path) {
         Ok(text) => text,

@@ -1,58 +1,302 @@
 //! Descriptors: what a channel offers to the devices of a target.
+//!
+//! ```text
+//! Offer::of -> Offer (owns the texts) -> Offer::make -> Descriptor -> plain    (a file)
+//!                                                                  -> payload  (to be signed)
+//! ```
 
-use super::{artifact_path, json};
+use super::{
+    SiteError, artifact_path, json,
+    steps::{self, Way},
+};
 use crate::{
+    channel::{Channels, Terms},
     config::Config,
     name::{ChannelName, TargetName},
     release::{Record, Role},
 };
-use towline_descriptor::{Descriptor, MAX_DOCUMENT, MAX_NOTES, Policy, Rollout};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
+use serde::{Serialize, Serializer};
+use towline_descriptor::{
+    Descriptor, MAX_DOCUMENT, MAX_NOTES, Patch, Policy, Rollout, Sha256, Step, Version,
+    envelope::DESCRIPTOR_TYPE,
+};
 
-/// Renders the descriptor of what `record` has for the target `name`.
-pub(super) fn render(
-    config: &Config,
-    channel: &ChannelName,
-    record: &Record,
-    name: &TargetName,
-) -> Vec<u8> {
-    let target = &record.targets[name];
-    let path = artifact_path(record, name, Role::App, &target.app);
-    let url = format!("{}{path}", config.base_url);
-    let mut descriptor = Descriptor {
-        version: record.version.clone(),
-        path: &url,
-        fmt: Some(towline_descriptor::FORMAT),
-        project: Some(record.project.as_str()),
-        target: Some(name.as_str()),
-        channel: Some(channel.as_str()),
-        chip: Some(target.chip.name()),
-        chip_id: Some(target.chip.id()),
-        size: Some(target.app.size),
-        sha256: Some(target.app.sha256),
-        secure_version: Some(target.secure_version),
-        seq: None,
-        issued: None,
-        expires: None,
-        min_from: None,
-        steps: Default::default(),
-        rollout: Rollout::default(),
-        policy: Policy::default(),
-        notes: None,
-        patches: Default::default(),
-    };
-    let notes = record.notes.as_deref().unwrap_or_default();
-    let mut limit = MAX_NOTES;
-    while limit > 0 {
-        descriptor.notes = shorten(notes, limit);
-        let text = json(&descriptor);
-        if text.len() <= MAX_DOCUMENT {
-            return text;
-        }
-        // Escapes made the notes longer than they look.
-        limit /= 2;
+/// What a channel offers to the devices of a target, with the texts that its
+/// descriptor borrows.
+#[derive(Debug)]
+pub struct Offer<'r> {
+    config: &'r Config,
+    channel: &'r ChannelName,
+    target: &'r TargetName,
+    record: &'r Record,
+    terms: &'r Terms,
+    url: String,
+    way: Way<'r>,
+    /// URL of each step.
+    step_urls: Vec<String>,
+}
+
+/// The form in which a descriptor is published, which decides how much fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Without signatures.
+    Plain,
+    /// In an envelope with as many signatures.
+    Sealed {
+        /// How many.
+        signatures: usize,
+    },
+}
+
+impl<'r> Offer<'r> {
+    /// Makes the offer of a channel, if it serves the target.
+    pub fn of(
+        config: &'r Config,
+        channels: &'r Channels,
+        releases: &'r [Record],
+        channel: &'r ChannelName,
+        target: &'r TargetName,
+    ) -> Option<Self> {
+        let record = channels.serves(channel, target, releases)?;
+        let way = steps::way(channels, channel, target, record, releases);
+        let url = |record: &Record| {
+            let app = &record.targets[target].app;
+            format!("{}{}", config.base_url, artifact_path(record, target, Role::App, app))
+        };
+        let step_urls = way.steps.iter().map(|step| url(step)).collect();
+        let terms = channels.terms(channel);
+        Some(Self { config, channel, target, record, terms, url: url(record), way, step_urls })
     }
-    descriptor.notes = None;
-    json(&descriptor)
+
+    /// Returns the target whose devices it is for.
+    pub fn target(&self) -> &'r TargetName {
+        self.target
+    }
+
+    /// Returns the release that is offered.
+    pub fn record(&self) -> &'r Record {
+        self.record
+    }
+
+    /// Returns versions whose devices find no way to the release, if there are
+    /// some, lowest first.
+    pub fn left_behind(&self) -> &[&'r Version] {
+        &self.way.left_behind
+    }
+
+    /// Makes the descriptor, without `seq`, `issued` and `expires`. Its notes
+    /// are shortened until it fits in `form`.
+    ///
+    /// # Errors
+    /// [`SiteError::TooLong`] if it does not fit without notes either.
+    pub fn make(&self, form: Form) -> Result<Descriptor<'_>, SiteError> {
+        let target = &self.record.targets[self.target];
+        let steps = self.way.steps.iter().zip(&self.step_urls).map(|(step, url)| {
+            let target = &step.targets[self.target];
+            Step {
+                version: step.version.clone(),
+                path: url,
+                size: target.app.size,
+                sha256: target.app.sha256,
+                secure_version: Some(target.secure_version),
+                min_from: step.min_from.clone(),
+            }
+        });
+        let mut descriptor = Descriptor {
+            version: self.record.version.clone(),
+            path: &self.url,
+            fmt: Some(towline_descriptor::FORMAT),
+            project: Some(self.config.project.as_str()),
+            target: Some(self.target.as_str()),
+            channel: Some(self.channel.as_str()),
+            chip: Some(target.chip.name()),
+            chip_id: Some(target.chip.id()),
+            size: Some(target.app.size),
+            sha256: Some(target.app.sha256),
+            secure_version: Some(target.secure_version),
+            seq: None,
+            issued: None,
+            expires: None,
+            min_from: self.record.min_from.clone(),
+            steps: steps.collect(),
+            rollout: self.terms.rollout,
+            policy: self.terms.policy.wire(),
+            notes: None,
+            patches: Default::default(),
+        };
+        let bare = form.size(&descriptor);
+        if bare > MAX_DOCUMENT {
+            return Err(SiteError::TooLong {
+                channel: self.channel.clone(),
+                target: self.target.clone(),
+                bytes: bare,
+            });
+        }
+        let notes = self.record.notes.as_deref().unwrap_or_default();
+        let mut limit = MAX_NOTES.min(notes.len());
+        while limit > 0 {
+            descriptor.notes = shorten(notes, limit);
+            let excess = form.size(&descriptor).saturating_sub(MAX_DOCUMENT);
+            if excess == 0 {
+                return Ok(descriptor);
+            }
+            // Escapes and base64 make notes longer than they look, never
+            // shorter.
+            limit = limit.saturating_sub(excess.div_ceil(8));
+        }
+        descriptor.notes = None;
+        Ok(descriptor)
+    }
+}
+
+impl Form {
+    /// Returns the size in bytes of the file that holds a descriptor.
+    fn size(self, descriptor: &Descriptor<'_>) -> usize {
+        let Self::Sealed { signatures } = self else { return plain(descriptor).len() };
+        // As many digits as seconds since 1970 have for the next centuries.
+        let stamp = Some(99_999_999_999);
+        let stamped =
+            Descriptor { seq: stamp, issued: stamp, expires: stamp, ..descriptor.clone() };
+        let signature = serde_json::json!({ "keyid": "0".repeat(16), "sig": "A".repeat(88) });
+        let envelope = serde_json::json!({
+            "version": descriptor.version, "path": descriptor.path,
+            "payloadType": DESCRIPTOR_TYPE, "payload": "", "signatures": vec![signature; signatures],
+        });
+        // And a line end.
+        envelope.to_string().len() + payload(&stamped).len().div_ceil(3) * 4 + 1
+    }
+}
+
+/// Writes the file of a descriptor that nobody signs.
+pub fn plain(descriptor: &Descriptor<'_>) -> Vec<u8> {
+    json(descriptor)
+}
+
+/// Writes the bytes of a descriptor that are signed: compact, with short
+/// digests, and without the name of the chip, whose id is there.
+///
+/// # Panics
+/// If the metadata of the policy is not JSON.
+pub fn payload(descriptor: &Descriptor<'_>) -> Vec<u8> {
+    let Descriptor { policy, rollout, .. } = descriptor;
+    let payload = Payload {
+        fmt: descriptor.fmt,
+        project: descriptor.project,
+        target: descriptor.target,
+        chip_id: descriptor.chip_id,
+        channel: descriptor.channel,
+        version: &descriptor.version,
+        path: descriptor.path,
+        size: descriptor.size,
+        sha256: descriptor.sha256.map(Short),
+        secure_version: descriptor.secure_version,
+        seq: descriptor.seq,
+        issued: descriptor.issued,
+        expires: descriptor.expires,
+        min_from: descriptor.min_from.as_ref(),
+        steps: descriptor.steps.iter().map(PayloadStep::of).collect(),
+        rollout: (*rollout != Rollout::default()).then_some(*rollout),
+        policy: (*policy != Policy::default()).then_some(policy),
+        notes: descriptor.notes,
+        patches: descriptor.patches.iter().map(PayloadPatch::of).collect(),
+    };
+    serde_json::to_vec(&payload).expect("plain data")
+}
+
+/// A digest as base64url: 43 characters.
+struct Short(Sha256);
+
+impl Serialize for Short {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_URL_SAFE_NO_PAD.encode(self.0.0))
+    }
+}
+
+#[derive(Serialize)]
+struct Payload<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fmt: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chip_id: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    channel: Option<&'a str>,
+    version: &'a Version,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<Short>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secure_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seq: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issued: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_from: Option<&'a Version>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    steps: Vec<PayloadStep<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rollout: Option<Rollout>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<&'a Policy<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    notes: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    patches: Vec<PayloadPatch<'a>>,
+}
+
+#[derive(Serialize)]
+struct PayloadStep<'a> {
+    version: &'a Version,
+    path: &'a str,
+    size: u32,
+    sha256: Short,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secure_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_from: Option<&'a Version>,
+}
+
+impl<'a> PayloadStep<'a> {
+    fn of(step: &'a Step<'_>) -> Self {
+        Self {
+            version: &step.version,
+            path: step.path,
+            size: step.size,
+            sha256: Short(step.sha256),
+            secure_version: step.secure_version,
+            min_from: step.min_from.as_ref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct PayloadPatch<'a> {
+    from_sha256: Short,
+    alg: &'a str,
+    path: &'a str,
+    size: u32,
+    sha256: Short,
+}
+
+impl<'a> PayloadPatch<'a> {
+    fn of(patch: &'a Patch<'_>) -> Self {
+        Self {
+            from_sha256: Short(patch.from_sha256),
+            alg: patch.alg,
+            path: patch.path,
+            size: patch.size,
+            sha256: Short(patch.sha256),
+        }
+    }
 }
 
 /// Returns the start of `notes`, at most `limit` bytes of it.
@@ -60,3 +304,6 @@ fn shorten(notes: &str, limit: usize) -> Option<&str> {
     let notes = &notes[..notes.floor_char_boundary(limit)];
     (!notes.is_empty()).then_some(notes)
 }
+
+#[cfg(test)]
+mod tests;

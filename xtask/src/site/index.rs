@@ -10,9 +10,9 @@ use crate::{
     source::date_text,
     store::StoreError,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use std::collections::{BTreeMap, BTreeSet};
-use towline_descriptor::{Chip, Sha256, Version};
+use towline_descriptor::{Chip, Policy, Priority, Rollout, Sha256, Version, Window};
 
 /// The number of the index format that is written, and the only one read.
 pub const FORMAT: u32 = 1;
@@ -49,8 +49,93 @@ pub struct IndexChannel {
     pub description: Option<String>,
     /// Path of its manifest for esp-web-tools.
     pub manifest: String,
+    /// How far it is rolled out. Sites of before this field offered to all.
+    #[serde(default)]
+    pub rollout: IndexRollout,
+    /// When it goes and to whom; `None` without conditions.
+    #[serde(default)]
+    pub policy: Option<IndexPolicy>,
     /// What it serves.
     pub targets: Vec<ServedTarget>,
+}
+
+/// How far the release of a channel is rolled out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexRollout {
+    /// The part of all devices that gets it, in percent.
+    #[serde(serialize_with = "percent")]
+    pub percent: f64,
+    /// Whether nobody gets it for now.
+    pub paused: bool,
+}
+
+/// When the release of a channel goes and to whom; the descriptors name the
+/// devices and carry the metadata.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexPolicy {
+    /// First second, since 1970, at which devices install it.
+    pub not_before: Option<u64>,
+    /// Last second, since 1970, at which devices install it.
+    pub not_after: Option<u64>,
+    /// Part of the local day in which devices install it.
+    pub window: Option<IndexWindow>,
+    /// Whether it waits until the user of a device agrees.
+    pub approval: bool,
+    /// Whether it does not wait for the window.
+    pub urgent: bool,
+    /// Groups that it is for.
+    pub groups: Vec<String>,
+    /// How many devices are listed that it is for.
+    pub devices: usize,
+    /// Whether devices that come from another channel may go down to it.
+    pub downgrade: bool,
+}
+
+/// A part of the local day.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IndexWindow {
+    /// First minute, counted from midnight.
+    pub start: u16,
+    /// Last minute, included.
+    pub end: u16,
+}
+
+/// Writes a whole percentage without decimals.
+fn percent<S: Serializer>(percent: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    if percent.fract() == 0.0 {
+        serializer.serialize_u8(*percent as u8)
+    } else {
+        serializer.serialize_f64(*percent)
+    }
+}
+
+impl Default for IndexRollout {
+    fn default() -> Self {
+        Self::of(Rollout::default())
+    }
+}
+
+impl IndexRollout {
+    pub(crate) fn of(Rollout { percent, paused }: Rollout) -> Self {
+        Self { percent: f64::from(percent.hundredths()) / 100.0, paused }
+    }
+}
+
+impl IndexPolicy {
+    /// Describes a policy, unless it has no conditions.
+    pub(crate) fn of(policy: &Policy<'_>) -> Option<Self> {
+        let conditions = Policy { metadata: None, ..policy.clone() };
+        (conditions != Policy::default()).then(|| Self {
+            not_before: policy.not_before,
+            not_after: policy.not_after,
+            window: policy.window.map(|Window { start, end }| IndexWindow { start, end }),
+            approval: policy.approval,
+            urgent: policy.priority == Priority::Urgent,
+            groups: policy.groups.iter().map(|group| (*group).to_owned()).collect(),
+            devices: policy.devices.len(),
+            downgrade: policy.downgrade,
+        })
+    }
 }
 
 /// What a channel serves to the devices of a target.
@@ -163,6 +248,8 @@ pub(super) fn make(
         name: name.clone(),
         description: channel.description.clone(),
         manifest: format!("manifests/{name}.json"),
+        rollout: IndexRollout::of(channels.terms(name).rollout),
+        policy: IndexPolicy::of(&channels.terms(name).policy.wire()),
         targets: served_targets(name, channels, releases)
             .into_iter()
             .map(|(target, record)| ServedTarget {
@@ -239,6 +326,8 @@ mod tests {
         let index: Index =
             serde_json::from_str(include_str!("../../tests/frozen/releases-1.json")).unwrap();
         assert!(index.improv);
+        assert_eq!(index.channels[0].rollout, IndexRollout { percent: 100.0, paused: false });
+        assert_eq!(index.channels[0].policy, None);
         assert_eq!((index.releases.len(), index.releases[0].min_from.as_ref()), (1, None));
         assert_eq!(index.releases[0].targets[0].psram, None);
     }

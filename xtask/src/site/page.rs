@@ -2,7 +2,7 @@
 
 use super::{IndexTarget, SiteError, descriptor_path, index, served_targets};
 use crate::{
-    channel::Channels,
+    channel::{Channels, words},
     config::{Channel, Config},
     installer::Bundle,
     name::{ChannelName, TargetName},
@@ -13,7 +13,7 @@ use crate::{
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, value::Serde};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use towline_descriptor::Version;
+use towline_descriptor::{Rollout, Version};
 
 const TEMPLATE: &str = include_str!("../../../templates/pages/index.html.j2");
 const STYLE: &str = include_str!("../../../site/assets/style.css");
@@ -47,6 +47,12 @@ struct PageChannel<'a> {
     name: &'a str,
     description: Option<&'a str>,
     manifest: String,
+    /// Whether it is offered to no device for now.
+    paused: bool,
+    /// The part of all devices that gets it, in percent; `None` for all.
+    percent: Option<String>,
+    /// What holds its release back, a sentence each.
+    terms: Vec<String>,
     targets: Vec<PageServed>,
 }
 
@@ -147,10 +153,15 @@ fn channel<'a>(
             descriptor: descriptor_path(name, target),
             target: page_target(record, target),
         });
+    let terms = channels.terms(name);
+    let Rollout { percent, paused } = terms.rollout;
     PageChannel {
         name: name.as_str(),
         description: channel.description.as_deref(),
         manifest: format!("manifests/{name}.json"),
+        paused,
+        percent: (!percent.is_all()).then(|| percent.to_string()),
+        terms: words::terms(terms),
         targets: targets.collect(),
     }
 }

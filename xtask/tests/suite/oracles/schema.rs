@@ -104,12 +104,15 @@ fn the_frozen_index_is_valid() {
 const FROZEN: &str = include_str!("../../frozen/releases-1.json");
 
 /// Fields that came after sites without them were published.
-const LATER: [&str; 3] = ["improv", "min_from", "psram"];
+const LATER: [&str; 5] = ["improv", "min_from", "policy", "psram", "rollout"];
 
 /// A small index that has every kind of object.
 fn small() -> Value {
     let project = Project::new(&[Chip::Esp32c3]);
     project.write("images/esp32c3.bin", app_image(Chip::Esp32c3, "lamp", "1.0.0", 100));
+    project.done(&["rollout", "stable", "--percent", "12.5"]);
+    project.done(&["policy", "stable", "--window", "23:00-04:30", "--group", "beta"]);
+    project.done(&["policy", "stable", "--from", "2026-12-01", "--until", "2026-12-31"]);
     project.done(&["release"]);
     index_of(&project)
 }
@@ -182,6 +185,9 @@ fn an_index_with_a_wrong_value_is_refused() {
         ("/channels/0/manifest", json!("/manifests/stable.json")),
         ("/channels/0/targets/0/descriptor", json!("ota/../../etc/passwd")),
         ("/channels/0/targets/0/version", json!("1.0")),
+        ("/channels/0/rollout/percent", json!(100.5)),
+        ("/channels/0/policy/window/end", json!(1440)),
+        ("/channels/0/policy/not_after", json!(-1)),
         ("/releases/0/version", json!("1.0.0-")),
         ("/releases/0/version", json!("1.0.0-rc.01")),
         ("/releases/0/version", json!(format!("1.0.0-{}", "a".repeat(26)))),
