@@ -43,8 +43,14 @@ pub struct Counted {
     now: Cell<Duration>,
     /// What passes each time that somebody looks.
     pub per_look: Duration,
-    /// The time since 1970 at the start, if it is known.
-    pub unix_start: Option<u64>,
+    unix_start: Option<u64>,
+}
+
+impl Counted {
+    /// Starts at this time in seconds since 1970, if it is known.
+    pub fn at(unix_start: Option<u64>) -> Self {
+        Self { unix_start, ..Self::default() }
+    }
 }
 
 impl Clock for Counted {

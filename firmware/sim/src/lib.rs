@@ -19,6 +19,7 @@ mod net;
 mod origin;
 pub mod powercut;
 pub mod sample;
+pub mod signing;
 
 pub use bootloader::{BootError, Booted, Kind, Unsound, boot};
 pub use clock::{Counted, HostClock};

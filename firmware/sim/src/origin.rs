@@ -12,6 +12,8 @@ pub struct Origin {
     files: BTreeMap<String, File>,
     /// Bytes of bodies that were fetched from it, since it was made.
     pub sent: usize,
+    /// Paths that it was asked for, since it was made.
+    pub asked: Vec<String>,
     /// After how many bytes of a body it loses each connection.
     pub loses_after: Option<usize>,
 }
@@ -51,7 +53,9 @@ impl Write for OriginConnection<'_> {
     async fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
         self.request.extend(bytes);
         if self.request.ends_with(b"\r\n\r\n") {
-            let mut answer = self.origin.answer(&String::from_utf8_lossy(&self.request));
+            let request = String::from_utf8_lossy(&self.request).into_owned();
+            self.origin.asked.extend(request.split(' ').nth(1).map(str::to_owned));
+            let mut answer = self.origin.answer(&request);
             self.body = answer.windows(4).position(|end| end == b"\r\n\r\n").unwrap_or(0) + 4;
             if let Some(most) = self.origin.loses_after {
                 answer.truncate(self.body + most);
@@ -84,6 +88,11 @@ impl Origin {
         let etag = format!("\"{:016x}\"", short(&bytes));
         let file = File { bytes: bytes.into(), etag: etag.into() };
         self.files.insert(path.to_owned(), file);
+    }
+
+    /// Serves nothing under `path` any more.
+    pub fn withdraw(&mut self, path: &str) {
+        self.files.remove(path);
     }
 
     /// Returns the whole answer to a request, whose head this is.

@@ -61,7 +61,8 @@ pub fn seal(mut image: Vec<u8>) -> Vec<u8> {
     image
 }
 
-/// A partition table: `otadata` at 0xd000, and app partitions.
+/// A partition table: `towline` at 0x9000, `otadata` at 0xd000, and app
+/// partitions.
 #[derive(Clone, Copy, Debug)]
 pub struct Table {
     /// Number of slots, the first one at 0x10000.
@@ -76,6 +77,9 @@ impl Table {
     /// Flash offset in bytes of `otadata`.
     pub const OTADATA: u32 = 0xd000;
 
+    /// Flash offset in bytes of `towline`, what the device trusts.
+    pub const TRUSTED: u32 = 0x9000;
+
     /// Returns the flash offset of a slot; that of the factory app behind them.
     pub fn offset(&self, slot: usize) -> u32 {
         0x10000 + slot as u32 * self.slot_size
@@ -88,14 +92,17 @@ impl Table {
 
     /// Returns the table's bytes, which belong at 0x8000.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let entry = |kind: u8, subtype: u8, offset: u32, size: u32| {
+        let named = |name: &str, kind: u8, subtype: u8, offset: u32, size: u32| {
             let mut entry = vec![0xAA, 0x50, kind, subtype];
             entry.extend(offset.to_le_bytes());
             entry.extend(size.to_le_bytes());
+            entry.extend(name.as_bytes());
             entry.resize(32, 0);
             entry
         };
-        let mut table = entry(1, 0, Self::OTADATA, 0x2000);
+        let entry = |kind, subtype, offset, size| named("", kind, subtype, offset, size);
+        let mut table = named("towline", 1, 6, Self::TRUSTED, 0x2000);
+        table.extend(entry(1, 0, Self::OTADATA, 0x2000));
         for slot in 0..self.slots {
             table.extend(entry(0, 0x10 + slot as u8, self.offset(slot), self.slot_size));
         }

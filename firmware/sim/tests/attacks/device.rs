@@ -13,6 +13,7 @@ use towline::{
 use towline_sim::{
     Counted, Kind, Memory, MemoryError, Origin, boot,
     sample::{Table, app_image},
+    signing::{Signer, signed_descriptor},
 };
 
 pub(crate) const OLD: &str = "1.0.0";
@@ -79,6 +80,12 @@ impl Offer {
         format!("{{{}}}", fields.join(","))
     }
 
+    /// Returns the document of this offer as these sign it.
+    pub(crate) fn signed(&self, signers: &[&Signer]) -> Vec<u8> {
+        let text = |field| self.0.get(field).map_or("", |json| json.trim_matches('"'));
+        signed_descriptor(text("version"), text("path"), &self.json(), signers)
+    }
+
     /// Returns a host that makes this offer.
     pub(crate) fn origin(&self, image: &[u8]) -> Origin {
         origin(self.json(), image)
@@ -109,6 +116,8 @@ pub(crate) struct Device {
     pub(crate) identity: Identity<'static>,
     pub(crate) trust: Option<Trust<'static>>,
     pub(crate) by_user: bool,
+    /// The time since 1970, if it is known.
+    pub(crate) now: Option<u64>,
     /// Flash offset of what runs, and its bytes.
     running: u32,
     image: Vec<u8>,
@@ -148,6 +157,7 @@ impl Device {
             },
             trust: None,
             by_user: false,
+            now: None,
             running: 0,
             image: Vec::new(),
         };
@@ -178,6 +188,11 @@ impl Device {
         panic!("the device is reset again and again");
     }
 
+    /// Turns the power off and on.
+    pub(crate) fn restart(&mut self) {
+        let _ = self.start(Reset::Power);
+    }
+
     /// Returns the slot that runs, as it was when it was booted.
     pub(crate) fn image(&self) -> &[u8] {
         &self.image
@@ -191,7 +206,8 @@ impl Device {
         &mut self,
         net: &mut N,
     ) -> Result<Outcome, UpdateError<MemoryError, N::Error>> {
-        self.poll_by(net, &Counted::default())
+        let clock = Counted::at(self.now);
+        self.poll_by(net, &clock)
     }
 
     /// Polls the channel by that clock.
@@ -222,7 +238,8 @@ impl Device {
         &mut self,
         net: &mut N,
     ) -> UpdateError<MemoryError, N::Error> {
-        self.refuses_by(net, &Counted::default())
+        let clock = Counted::at(self.now);
+        self.refuses_by(net, &clock)
     }
 
     /// As [`Self::refuses`], by that clock.
@@ -269,6 +286,20 @@ impl Device {
     /// to date.
     #[track_caller]
     pub(crate) fn follows<N: Connect>(&mut self, net: &mut N, version: &str) {
+        self.goes_to(net, version);
+        assert_eq!(self.stays(net), Reason::UpToDate);
+    }
+
+    /// As [`Self::follows`], and then remembers that it came to this channel.
+    #[track_caller]
+    pub(crate) fn goes_down<N: Connect>(&mut self, net: &mut N, version: &str) {
+        self.goes_to(net, version);
+        assert!(matches!(self.poll(net), Ok(Outcome::Stay(Reason::UpToDate))));
+        assert_eq!(self.stays(net), Reason::UpToDate);
+    }
+
+    #[track_caller]
+    fn goes_to<N: Connect>(&mut self, net: &mut N, version: &str) {
         match self.poll(net) {
             Ok(Outcome::Installed { version: installed, .. }) => {
                 assert_eq!(installed.as_str(), version);
@@ -278,7 +309,6 @@ impl Device {
         assert_eq!(self.start(Reset::Other), (version.to_owned(), Guard::Trial));
         self.ota().accept().expect("the flash works");
         assert_eq!(self.start(Reset::Power), (version.to_owned(), Guard::Settled));
-        assert_eq!(self.stays(net), Reason::UpToDate);
     }
 
     /// Asserts that what runs is whole, is what boots next with any
