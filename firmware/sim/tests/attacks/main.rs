@@ -20,6 +20,7 @@ mod descriptor;
 mod device;
 mod host;
 mod image;
+mod policy;
 mod project;
 mod roots;
 mod signed;
