@@ -131,19 +131,35 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
     }
 }
 
+/// Environment variable that names the file with the root that firmware trusts.
+const ROOT: &str = "TOWLINE_ROOT";
+
 /// Returns the variables that a build is given: what firmware has to know to
 /// follow its channels.
-pub fn environment(config: &Config, name: &TargetName) -> Vec<(&'static str, String)> {
+///
+/// `root` is the file with the keys that the firmware trusts, if the project has
+/// some.
+pub fn environment(
+    config: &Config,
+    name: &TargetName,
+    root: Option<&Path>,
+) -> Vec<(&'static str, String)> {
     let channels: Vec<_> = config.channels.keys().map(ChannelName::as_str).collect();
     let mut environment = vec![
         ("TOWLINE_BASE_URL", config.base_url.clone()),
         ("TOWLINE_TARGET", name.to_string()),
         ("TOWLINE_CHANNELS", channels.join(",")),
     ];
+    // Absolute: builds run in folders of their own.
+    let mut push = |variable, path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        environment.push((variable, path.display().to_string()));
+    };
     if let Some(ca) = &config.ca {
-        // Absolute: builds run in folders of their own.
-        let ca = std::path::absolute(ca).unwrap_or_else(|_| ca.clone());
-        environment.push(("TOWLINE_CA", ca.display().to_string()));
+        push("TOWLINE_CA", ca);
+    }
+    if let Some(root) = root {
+        push(ROOT, root);
     }
     environment
 }
@@ -157,6 +173,7 @@ pub fn run(
     config: &Config,
     name: &TargetName,
     source_date: i64,
+    root: Option<&Path>,
     line: &(dyn Fn(&str) + Sync),
 ) -> Result<PathBuf> {
     let target = &config.targets[name];
@@ -169,7 +186,9 @@ pub fn run(
         .args(&build.command[1..])
         .current_dir(&build.dir)
         .env("SOURCE_DATE_EPOCH", source_date.to_string())
-        .envs(environment(config, name))
+        // Of a project without keys nothing is to be verified.
+        .env_remove(ROOT)
+        .envs(environment(config, name, root))
         // Of the cargo that runs us, not of the one we run.
         .env_remove("CARGO")
         .env_remove("RUSTUP_TOOLCHAIN")
@@ -265,11 +284,12 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         (home.clone(), "/cargo".to_owned()),
     ];
     // A registry's folder is named after the registry, and a mirror has
-    // another name. The last prefix that matches counts.
+    // another name. The last prefix that matches counts. Packages stay as they
+    // are: their paths stand in the firmware, where each byte is paid for.
     let registries = home.join("registry/src").read_dir().into_iter().flatten().flatten();
     let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
     registries.sort();
-    prefixes.extend(registries.into_iter().map(|path| (path, "/cargo/registry".to_owned())));
+    prefixes.extend(registries.into_iter().map(|path| (path, String::new())));
     let flags: Vec<String> = prefixes
         .iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
@@ -317,7 +337,9 @@ mod tests {
             ("TOWLINE_CHANNELS", "beta,stable".to_owned()),
             ("TOWLINE_CA", "/p/own.pem".to_owned()),
         ];
-        assert_eq!(environment(&config, name), expected);
+        assert_eq!(environment(&config, name, None), expected);
+        let root = environment(&config, name, Some(Path::new("/p/dist/build/root.json")));
+        assert_eq!(root[4], ("TOWLINE_ROOT", "/p/dist/build/root.json".to_owned()));
     }
 
     #[test]

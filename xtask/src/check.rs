@@ -7,17 +7,23 @@
 
 mod page;
 mod remote;
+pub mod secrets;
 mod target;
 mod terms;
+mod trust;
 
 pub use remote::{Remote, RemoteError};
+pub use trust::check_against;
 
 use crate::{
-    name::TargetName,
+    keys::chain::Signed,
+    name::{ProjectName, TargetName},
+    receipt, signing,
     site::{FORMAT, INDEX, Index, IndexArtifact, IndexChannel, IndexRelease, ServedTarget},
     store::sha256,
 };
 use rayon::prelude::*;
+use secrets::Secrets;
 use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,6 +32,7 @@ use std::{
 };
 use towline::{Decision, Running, decide};
 use towline_descriptor::{Descriptor, Sha256, Version};
+use trust::Trust;
 
 /// Something that would go wrong for a client of the site.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,6 +56,12 @@ pub trait Files: Sync {
     /// # Errors
     /// Why a client would not get them.
     fn read(&self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Returns the paths of all files, where that can be told: some may be there
+    /// that are not listed.
+    fn all(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A site in a folder.
@@ -73,22 +86,61 @@ impl Files for Folder {
             _ => error.to_string(),
         })
     }
+
+    fn all(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(path) = path.strip_prefix(&self.0) {
+                    let parts = path.iter().map(|part| part.to_string_lossy());
+                    files.push(parts.collect::<Vec<_>>().join("/"));
+                }
+            }
+        }
+        files
+    }
+}
+
+/// What a check goes by beside the site itself.
+pub struct Terms<'a> {
+    /// The time in seconds since 1970.
+    pub now: u64,
+    /// The project at hand, and its first root if it has one.
+    pub project: Option<(&'a ProjectName, Option<&'a Signed>)>,
+    /// Secret keys at hand, which must be nowhere.
+    pub secrets: &'a Secrets,
+    /// Targets of releases that are known to be sound.
+    pub known: &'a BTreeSet<(&'a str, &'a TargetName)>,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// All problems, in order.
+    pub problems: Vec<Problem>,
+    /// When the first signed descriptor expires, in seconds since 1970.
+    pub expires: Option<u64>,
 }
 
 /// Checks a site; no problems means that its clients can use all of it.
 pub fn check(files: &impl Files) -> Vec<Problem> {
-    check_except(files, &BTreeSet::new())
+    let (secrets, known) = (Secrets::default(), BTreeSet::new());
+    let terms = Terms { now: signing::clock(), project: None, secrets: &secrets, known: &known };
+    inspect(files, &terms).problems
 }
 
-/// Checks a site, but does not open the images of these targets of releases,
-/// which are known to be sound.
-pub(crate) fn check_except(
-    files: &impl Files,
-    known: &BTreeSet<(&str, &TargetName)>,
-) -> Vec<Problem> {
+/// Checks a site on these terms.
+pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     let index = match read_index(files) {
         Ok(index) => index,
-        Err(message) => return vec![Problem { path: INDEX.into(), message }],
+        Err(message) => {
+            let problems = vec![Problem { path: INDEX.into(), message }];
+            return Findings { problems, expires: None };
+        }
     };
     let mut problems = Vec::new();
     let contents: BTreeMap<&str, _> = index
@@ -97,10 +149,14 @@ pub(crate) fn check_except(
         .map(|(path, listed)| (path.as_str(), read_listed(files, path, listed)))
         .collect();
     for (path, content) in &contents {
-        if let Err(message) = content {
-            problems.push(Problem { path: (*path).to_owned(), message: message.clone() });
-        }
+        problems.extend(match content {
+            Err(message) => Some(Problem { path: (*path).to_owned(), message: message.clone() }),
+            Ok(bytes) => terms.secrets.problem(path, bytes),
+        });
     }
+    let (trust, faults) = Trust::read(&index, &contents, terms);
+    problems.extend(faults);
+    let mut expires = None;
     let file = |path: &str| Some(contents.get(path)?.as_deref().unwrap_or_default());
     for channel in &index.channels {
         for served in &channel.targets {
@@ -109,7 +165,10 @@ pub(crate) fn check_except(
                 None => Err(format!("{INDEX} does not list it")),
                 // Reported above.
                 Some([]) => Ok(()),
-                Some(bytes) => check_descriptor(&index, channel, served, bytes),
+                Some(bytes) => trust.verify(&channel.name, bytes).and_then(|end| {
+                    expires = [expires, end].into_iter().flatten().min();
+                    check_descriptor(&index, channel, served, bytes)
+                }),
             };
             problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
         }
@@ -123,18 +182,38 @@ pub(crate) fn check_except(
     }
     problems.extend(unlisted(&index));
     problems.extend(page::check(&contents));
+    problems.extend(index.releases.iter().flat_map(|release| trust.check_sums(&index, release)));
+    problems.par_extend(unlisted_secrets(files, &index, terms.secrets));
     let targets: Vec<_> = index
         .releases
         .iter()
         .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
-        .filter(|(release, t)| !known.contains(&(release.version.as_str(), &t.target)))
+        .filter(|(release, t)| !terms.known.contains(&(release.version.as_str(), &t.target)))
         .collect();
     problems.par_extend(
-        targets.par_iter().flat_map(|(release, t)| target::check(files, &index, release, t)),
+        targets.par_iter().flat_map(|(release, t)| {
+            target::check(files, &index, release, t, &trust, terms.secrets)
+        }),
     );
     problems.sort();
     problems.dedup();
-    problems
+    Findings { problems, expires }
+}
+
+/// Finds secret keys in files that no client would look at.
+fn unlisted_secrets<'a>(
+    files: &'a impl Files,
+    index: &Index,
+    secrets: &'a Secrets,
+) -> impl ParallelIterator<Item = Problem> + 'a {
+    let targets = index.releases.iter().flat_map(|release| &release.targets);
+    let listed: BTreeSet<&str> =
+        targets.flat_map(receipt::paths).chain(index.files.keys().map(String::as_str)).collect();
+    let mut unlisted = files.all();
+    unlisted.retain(|path| !listed.contains(path.as_str()));
+    unlisted
+        .into_par_iter()
+        .filter_map(|path| secrets.problem(&path, &files.read(&path).unwrap_or_default()))
 }
 
 fn read_index(files: &impl Files) -> Result<Index, String> {
@@ -236,7 +315,6 @@ fn check_descriptor(
     };
     match decide(&running, &descriptor) {
         Decision::Install(_) => Ok(()),
-        Decision::Stay(reason) if reason.is_held_back() => Ok(()),
         Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, plan, policy, push, release, rollout,
-        serve, sim, site, virt,
+        build, check, ci, completions, doctor, edit, flash, keys, plan, policy, push, release,
+        rollout, serve, sim, site, virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -55,6 +55,7 @@ enum Command {
     Yank(edit::Yank),
     Rollout(rollout::Args),
     Policy(policy::Args),
+    Keys(keys::Args),
     Check(check::Args),
     Serve(serve::Args),
     Flash(flash::Args),
@@ -97,6 +98,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Yank(args) => edit::yank(&global, &args),
         Command::Rollout(args) => rollout::run(&global, &args),
         Command::Policy(args) => policy::run(&global, &args),
+        Command::Keys(args) => keys::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),

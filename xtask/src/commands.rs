@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod flash;
+pub(crate) mod keys;
 pub(crate) mod plan;
 pub(crate) mod policy;
 pub(crate) mod push;

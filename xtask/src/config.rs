@@ -14,6 +14,7 @@ use indexmap::IndexMap;
 use psram::Psram;
 use serde::Deserialize;
 use std::{
+    num::NonZeroU16,
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -47,6 +48,8 @@ pub struct Config {
     pub channels: IndexMap<ChannelName, Channel>,
     /// How boards are installed from the page.
     pub installer: Installer,
+    /// How descriptors are signed, in a project with keys.
+    pub signing: Signing,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -70,6 +73,20 @@ pub struct Installer {
 impl Default for Installer {
     fn default() -> Self {
         Self { improv: true }
+    }
+}
+
+/// How descriptors are signed.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Signing {
+    /// Days that a signed descriptor counts for.
+    pub valid_days: NonZeroU16,
+}
+
+impl Default for Signing {
+    fn default() -> Self {
+        Self { valid_days: const { NonZeroU16::new(30).expect("30 is not 0") } }
     }
 }
 
@@ -138,6 +155,8 @@ struct Raw {
     channels: IndexMap<ChannelName, Channel>,
     #[serde(default)]
     installer: Installer,
+    #[serde(default)]
+    signing: Signing,
     #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
@@ -240,6 +259,7 @@ impl Config {
             ca,
             channels,
             installer: raw.installer,
+            signing: raw.signing,
             targets,
         })
     }

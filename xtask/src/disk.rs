@@ -54,15 +54,44 @@ impl Disk {
         fs::create_dir_all(path).map_err(|error| named(path, &error))
     }
 
+    /// Creates a folder that nobody else can look into, and those above it.
+    ///
+    /// # Errors
+    /// Naming the folder.
+    pub fn create_private_dir(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        let mut builder = fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.recursive(true).create(path).map_err(|error| named(path, &error))
+    }
+
     /// Writes a file, in place of one that may be there.
     ///
     /// # Errors
     /// Naming the file.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write_with(path, bytes, fs::OpenOptions::new())
+    }
+
+    /// Writes a file that nobody else can read, not even while it is written.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn write_private(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write_with(path, bytes, private())
+    }
+
+    fn write_with(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        mut options: fs::OpenOptions,
+    ) -> io::Result<()> {
         let temporary = temporary_beside(path);
-        let write = || {
+        let mut write = || {
             self.step()?;
-            let mut file = fs::File::create_new(&temporary)?;
+            let mut file = options.write(true).create_new(true).open(&temporary)?;
             let (first, second) = bytes.split_at(bytes.len() / 2);
             file.write_all(first)?;
             self.step()?;
@@ -75,6 +104,15 @@ impl Disk {
             let _ = fs::remove_file(&temporary);
             named(path, &error)
         })
+    }
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// Naming the file.
+    pub fn remove_file(&self, path: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::remove_file(path).map_err(|error| named(path, &error))
     }
 
     /// Takes the file `from` of the old folder over as `to` of the staged one:
@@ -195,6 +233,14 @@ fn move_through(a: &Path, b: &Path) -> io::Result<()> {
     fs::rename(b, &aside)?;
     fs::rename(a, b)?;
     fs::rename(&aside, a)
+}
+
+/// Returns options for files that only their owner can read.
+fn private() -> fs::OpenOptions {
+    let mut options = fs::OpenOptions::new();
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options
 }
 
 fn named(path: &Path, error: &io::Error) -> io::Error {

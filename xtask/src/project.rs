@@ -4,6 +4,11 @@ use crate::{
     channel::{self, Channels},
     config::{self, Config},
     disk::Disk,
+    keys::{
+        KeyFolder,
+        chain::{self, Chain},
+        hinted,
+    },
     release::Record,
     store::{DirectoryStore, Store},
     ui::Hinted,
@@ -72,6 +77,27 @@ impl Project {
     /// If channels.toml is faulty.
     pub fn channels(&self) -> Result<Channels> {
         Ok(Channels::read(&self.channels_path(), &self.config)?)
+    }
+
+    /// Returns the folder of the project's roots.
+    pub fn root_dir(&self) -> PathBuf {
+        self.config.root.join(chain::FOLDER)
+    }
+
+    /// Reads and verifies the roots of the project; `None` if it has no keys.
+    ///
+    /// # Errors
+    /// If one does not hold.
+    pub fn chain(&self) -> Result<Option<Chain>> {
+        Ok(Chain::read(&self.root_dir(), &self.config.project)?)
+    }
+
+    /// Returns the folder of the project's secret keys.
+    ///
+    /// # Errors
+    /// If it is inside the repository.
+    pub fn key_folder(&self) -> Result<KeyFolder> {
+        KeyFolder::of(&self.config.root, self.config.project.as_str()).map_err(hinted)
     }
 
     /// Reads all release records, lowest version first.

@@ -234,16 +234,22 @@ mod tests {
     use super::{firmware::*, *};
     use crate::{
         channel::Channels,
-        check::{Folder, check},
+        check::{Folder, Terms, inspect, secrets::Secrets},
         config::Config,
         disk::Disk,
         image,
         installer::{Bundle, File},
+        keys::{
+            SecretKey,
+            chain::{Chain, Signed},
+            root::{Role as KeyRole, Root},
+        },
+        signing::{Signer, Standing, artifacts},
         site::{SiteError, render},
         store::{DirectoryStore, sha256},
     };
     use std::{
-        collections::BTreeMap,
+        collections::{BTreeMap, BTreeSet},
         fs,
         path::{Path, PathBuf},
     };
@@ -265,14 +271,44 @@ mod tests {
         root: PathBuf,
         config: Config,
         channels: Channels,
+        is_signed: bool,
     }
 
+    /// When all of it happens, in seconds since 1970.
+    const NOW: u64 = 1000;
+
     impl Project {
-        fn new(root: &Path) -> Self {
+        fn new(root: &Path, is_signed: bool) -> Self {
             fs::write(root.join("partitions.csv"), PARTITIONS).unwrap();
             let config = Config::parse(&root.join("towline.toml"), CONFIG).unwrap();
             let channels = Channels::parse(Path::new("channels.toml"), "", &config).unwrap();
-            Self { root: root.to_owned(), config, channels }
+            Self { root: root.to_owned(), config, channels, is_signed }
+        }
+
+        fn signer(&self, store: &DirectoryStore, disk: &Disk) -> anyhow::Result<Option<Signer>> {
+            if !self.is_signed {
+                return Ok(None);
+            }
+            let [root, channel] = [1, 2].map(|seed| SecretKey::from_seed([seed; 32]));
+            let role = |key: &SecretKey| KeyRole { threshold: 1, keys: vec![key.public()] };
+            let roles = [("root".to_owned(), role(&root)), ("*".to_owned(), role(&channel))];
+            let first = Root::first(self.config.project.clone(), NOW, roles.into());
+            let mut signed = Signed::new(first)?;
+            signed.sign(&root);
+            let chain = Chain::verify(&[(String::new(), signed.to_file())], &self.config.project)?;
+            let (keys, folder) = ([channel], self.root.join("dist/store/signatures"));
+            let root = &chain.newest().root;
+            let releases = store.records()?;
+            let signatures = artifacts::sign(&releases, root, &keys, store, &folder, disk)?;
+            let standing = Standing::read(&self.root.join("dist/site"))?;
+            let signer = Signer::new(chain, keys.into(), standing, NOW, 1000, false)?;
+            Ok(Some(signer.with_signatures(signatures)))
+        }
+
+        fn problems(&self) -> Vec<crate::check::Problem> {
+            let (secrets, known) = (Secrets::default(), BTreeSet::new());
+            let terms = Terms { now: NOW, project: None, secrets: &secrets, known: &known };
+            inspect(&Folder::new(&self.root.join("dist/site")), &terms).problems
         }
 
         fn release(&self, version: &str, disk: &Disk) -> anyhow::Result<()> {
@@ -296,7 +332,10 @@ mod tests {
                 images,
             )?;
             draft.keep(&store, &existing, &[])?;
-            let site = render(&self.config, &self.channels, &store.records()?, &installer())?;
+            let signer = self.signer(&store, disk)?;
+            let releases = store.records()?;
+            let site =
+                render(&self.config, &self.channels, &releases, &installer(), signer.as_ref())?;
             let receipts = self.root.join("dist/store/.checked.json");
             site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
             Ok(())
@@ -330,8 +369,17 @@ mod tests {
     /// ends as if nothing had happened.
     #[test]
     fn a_run_that_is_killed_at_any_step_is_completed_by_the_next() {
+        kill_at_every_step(false);
+    }
+
+    #[test]
+    fn a_signed_run_that_is_killed_at_any_step_is_completed_by_the_next() {
+        kill_at_every_step(true);
+    }
+
+    fn kill_at_every_step(is_signed: bool) {
         let dir = tempfile::tempdir().unwrap();
-        let reference = Project::new(dir.path());
+        let reference = Project::new(dir.path(), is_signed);
         reference.release("1.0.0", &Disk::default()).unwrap();
         let old = reference.files();
         reference.release("1.1.0", &Disk::default()).unwrap();
@@ -340,7 +388,7 @@ mod tests {
         let mut cases = 0;
         for steps in 0.. {
             let dir = tempfile::tempdir().unwrap();
-            let project = Project::new(dir.path());
+            let project = Project::new(dir.path(), is_signed);
             project.release("1.0.0", &Disk::default()).unwrap();
             assert_eq!(project.files(), old);
             let result = project.release("1.1.0", &Disk::killed_after(steps));
@@ -354,11 +402,7 @@ mod tests {
                     assert!(known, "{} after {steps} steps", path.display());
                 }
             }
-            assert_eq!(
-                check(&Folder::new(&dir.path().join("dist/site"))),
-                [],
-                "after {steps} steps"
-            );
+            assert_eq!(project.problems(), [], "after {steps} steps");
             let done = result.is_ok();
             project.release("1.1.0", &Disk::default()).unwrap();
             assert_eq!(project.files(), new, "after {steps} steps");
@@ -375,14 +419,15 @@ mod tests {
     #[test]
     fn a_site_with_problems_does_not_take_the_place_of_a_good_one() {
         let dir = tempfile::tempdir().unwrap();
-        let project = Project::new(dir.path());
+        let project = Project::new(dir.path(), false);
         project.release("1.0.0", &Disk::default()).unwrap();
         let before = project.files();
         let store = DirectoryStore::new(&dir.path().join("dist/store"), Disk::default());
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site = render(&project.config, &project.channels, &releases, &installer()).unwrap();
+        let site =
+            render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
         assert!(matches!(result, Err(SiteError::Problems(_))));

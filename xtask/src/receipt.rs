@@ -10,6 +10,7 @@
 
 use crate::{
     disk::Disk,
+    signing::minisig,
     site::{Index, IndexRelease, IndexTarget},
     store::sha256,
 };
@@ -44,6 +45,9 @@ struct Stamp {
 static RULES: LazyLock<Sha256> = LazyLock::new(|| {
     let rules = [
         include_str!("check/target.rs"),
+        include_str!("check/secrets.rs"),
+        include_str!("check/trust.rs"),
+        include_str!("signing/minisig.rs"),
         include_str!("placement.rs"),
         include_str!("../../firmware/update/src/image/check.rs"),
     ];
@@ -100,7 +104,11 @@ pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
 
 /// Names all that the check of a target depends on.
 fn key(index: &Index, release: &IndexRelease, target: &IndexTarget) -> String {
-    let facts = (*RULES, &index.project, &release.version, target);
+    let signatures: Vec<_> = paths(target)
+        .map(|path| index.files.get(&format!("{path}{}", minisig::EXTENSION)))
+        .collect();
+    let keys: Vec<_> = index.files.keys().filter(|path| path.ends_with(".pub")).collect();
+    let facts = (*RULES, &index.project, &release.version, target, signatures, keys);
     sha256(&serde_json::to_vec(&facts).unwrap_or_default()).to_string()
 }
 

@@ -3,7 +3,9 @@
 //! ```text
 //! index.html, assets/                        the page
 //! ota/<channel>/<target>.json                descriptor, read by devices
-//! firmware/<project>/<version>/...           immutable artifacts, hash in each name
+//! firmware/<project>/<version>/...           immutable artifacts, hash in each name;
+//!                                            their sums and signatures
+//! root/<N>.json, root/<keyid>.pub            keys, if the project has some
 //! manifests/<channel>.json                   for esp-web-tools
 //! releases.json                              index of everything
 //! ```
@@ -28,9 +30,11 @@ use crate::{
     config::Config,
     disk::{Disk, temporary_beside},
     installer::Bundle,
+    keys::chain,
     name::{ChannelName, TargetName},
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
+    signing::{Signer, SigningError, artifacts},
     store::{Store, StoreError, artifact_of},
 };
 pub use page::size_text;
@@ -51,7 +55,8 @@ pub const INDEX: &str = "releases.json";
 
 /// What a site consists of at its top; anything else in its place is not ours
 /// to replace.
-const TOP_LEVEL: [&str; 6] = ["assets", "firmware", "index.html", "manifests", "ota", INDEX];
+const TOP_LEVEL: [&str; 7] =
+    ["assets", "firmware", "index.html", "manifests", "ota", chain::FOLDER, INDEX];
 
 /// A rendered site: its files by their path.
 #[derive(Clone, Debug)]
@@ -62,6 +67,9 @@ pub struct Site {
     pub files: BTreeMap<String, Vec<u8>>,
     /// Files that are artifacts of the store.
     pub artifacts: BTreeMap<String, Artifact>,
+    /// When its descriptors were signed, in seconds since 1970; `None` if they
+    /// are not signed.
+    pub signed_at: Option<u64>,
     /// What the publisher ought to know, though the site is sound.
     pub warnings: Vec<String>,
 }
@@ -98,6 +106,9 @@ pub enum SiteError {
         /// Why not.
         reason: String,
     },
+    /// Something cannot be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningError),
     /// A channel asks for more than a descriptor has room for.
     #[error(
         "the descriptor of channel {channel} for target {target} would have {bytes} bytes, and {MAX_DOCUMENT} are all that devices read: give the channel fewer devices or groups or less metadata with `cargo xtask policy {channel}`"
@@ -120,9 +131,18 @@ fn list(problems: &[check::Problem]) -> String {
 }
 
 /// Returns the path of an artifact on the site.
-fn artifact_path(record: &Record, target: &TargetName, role: Role, artifact: &Artifact) -> String {
-    let file = artifact.file_name(target, role);
-    format!("firmware/{}/{}/{file}", record.project, record.version)
+pub(crate) fn artifact_path(
+    record: &Record,
+    target: &TargetName,
+    role: Role,
+    artifact: &Artifact,
+) -> String {
+    release_path(record) + &artifact.file_name(target, role)
+}
+
+/// Returns the path of a release's folder on the site, with a slash at its end.
+pub(crate) fn release_path(record: &Record) -> String {
+    format!("firmware/{}/{}/", record.project, record.version)
 }
 
 /// Returns the path of a descriptor on the site.
@@ -131,15 +151,16 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 }
 
 /// Renders the site for these releases, lowest version first, with `installer`
-/// on its page.
+/// on its page, signed by `signer` if the project has keys.
 ///
 /// # Errors
-/// [`SiteError::Template`], [`SiteError::TooLong`].
+/// [`SiteError::Template`], [`SiteError::TooLong`] or [`SiteError::Signing`].
 pub fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
     installer: &Bundle,
+    signer: Option<&Signer>,
 ) -> Result<Site, SiteError> {
     let mut files = BTreeMap::new();
     let mut artifacts = BTreeMap::new();
@@ -150,6 +171,8 @@ pub fn render(
                 artifacts.insert(artifact_path(record, name, role, artifact), artifact.clone());
             }
         }
+        let sums = format!("{}{}", release_path(record), artifacts::SUMS);
+        files.insert(sums, artifacts::sums(record).into_bytes());
     }
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
@@ -158,16 +181,25 @@ pub fn render(
             .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
             .collect();
         for offer in &offers {
-            let descriptor = plain(&offer.make(Form::Plain)?);
-            files.insert(descriptor_path(channel, offer.target()), descriptor);
+            let path = descriptor_path(channel, offer.target());
+            let descriptor = match signer {
+                None => plain(&offer.make(Form::Plain)?),
+                Some(signer) => {
+                    let form = Form::Sealed { signatures: signer.signatures(channel)? };
+                    signer.seal(&path, channel, &offer.make(form)?)?
+                }
+            };
+            files.insert(path, descriptor);
         }
         warnings.extend(left_behind(channel, &offers));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
+    files.extend(signer.into_iter().flat_map(Signer::files));
     page::render(config, channels, releases, installer, &mut files)?;
     let index = index::make(config, channels, releases, &files)?;
     files.insert(INDEX.into(), json(&index));
-    Ok(Site { index, files, artifacts, warnings })
+    let signed_at = signer.map(Signer::now);
+    Ok(Site { index, files, artifacts, signed_at, warnings })
 }
 
 /// Names the devices of a channel that find no way to what it serves, one
@@ -316,7 +348,13 @@ impl Site {
             }
             Ok::<_, SiteError>(())
         })?;
-        let problems = check::check_except(&check::Folder::new(&staged), &known);
+        let terms = check::Terms {
+            now: self.signed_at.unwrap_or_default(),
+            project: None,
+            secrets: &check::secrets::Secrets::default(),
+            known: &known,
+        };
+        let problems = check::inspect(&check::Folder::new(&staged), &terms).problems;
         if !problems.is_empty() {
             fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));

@@ -95,7 +95,12 @@ pub fn for_release(config: &Config) -> Vec<Finding> {
 pub fn for_oracles(root: &Path) -> Vec<Finding> {
     // Debian's Python comes without what makes environments.
     let venv = ["-c", "import ensurepip, platform; print(platform.python_version())"];
-    vec![version_of("python3", &venv, "python3-venv"), oracles(root)]
+    vec![
+        version_of("python3", &venv, "python3-venv"),
+        oracles(root),
+        version_of("minisign", &["-v"], "minisign"),
+        version_of("openssl", &["version"], "openssl"),
+    ]
 }
 
 /// Looks at what the tests of the page need.

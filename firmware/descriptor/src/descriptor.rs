@@ -127,6 +127,8 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// [`DocumentError`]; nothing is returned unless all of it is sound.
+    // Apart from what comes after, for the sake of the stack; so is `read`.
+    #[inline(never)]
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
         let mut fields = Fields::new();
         let envelope = fields.read_document(document)?;
@@ -169,6 +171,7 @@ impl<'a> SignedDescriptor<'a> {
     /// [`DocumentError`]; the plain fields beside the payload have to agree with
     /// it, so that all readers see one release, and nothing that tells this
     /// descriptor from another may be missing.
+    #[inline(never)]
     pub fn read(self) -> Result<Descriptor<'a>, DocumentError> {
         let mut fields = Fields::new();
         json::read_object(self.envelope.into_payload(), |key, value| fields.take(key, value))?;

@@ -1,6 +1,6 @@
 //! The images of one target of a release.
 
-use super::{Files, Problem, compare, read_listed};
+use super::{Files, Problem, compare, read_listed, secrets::Secrets, trust::Trust};
 use crate::{
     placement::{Placed, faults, parse_table, smallest_slot},
     release::Role,
@@ -15,8 +15,11 @@ pub(super) fn check(
     index: &Index,
     release: &IndexRelease,
     target: &IndexTarget,
+    trust: &Trust<'_>,
+    secrets: &Secrets,
 ) -> Vec<Problem> {
     let mut problems = Vec::new();
+    let mut public = Vec::new();
     let mut report = |path: &str, message: String| {
         problems.push(Problem { path: path.to_owned(), message });
     };
@@ -41,6 +44,11 @@ pub(super) fn check(
             return problems;
         }
     };
+    let mut publish = |path: &str, bytes: &[u8]| {
+        public.extend(trust.check_artifact(index, release, path, bytes));
+        public.extend(secrets.problem(path, bytes));
+    };
+    publish(&app_path, &app);
     for message in check_app(index, release, target, &app) {
         report(&app_path, message);
     }
@@ -51,11 +59,17 @@ pub(super) fn check(
         let (path, bytes) =
             if is_app { (app_path.clone(), Ok(app.clone())) } else { read(&part.file) };
         match bytes {
-            Ok(bytes) => parts.push((part, path, bytes)),
+            Ok(bytes) => {
+                if !is_app {
+                    publish(&path, &bytes);
+                }
+                parts.push((part, path, bytes));
+            }
             Err(message) => report(&path, message),
         }
     }
     if parts.len() < target.parts.len() {
+        problems.extend(public);
         return problems;
     }
     for (path, message) in check_parts(target, &parts) {
@@ -63,12 +77,16 @@ pub(super) fn check(
     }
     if let Some(factory) = &target.factory {
         let (path, bytes) = read(factory);
+        if let Ok(bytes) = &bytes {
+            publish(&path, bytes);
+        }
         match bytes {
             Ok(bytes) if is_merged(&bytes, &parts) => {}
             Ok(_) => report(&path, "is not its parts put together".into()),
             Err(message) => report(&path, message),
         }
     }
+    problems.extend(public);
     problems
 }
 

@@ -100,14 +100,15 @@ pub(crate) fn build_images(
         lanes.entry(lane).or_default().push(name);
     }
     let tables = Tables::default();
+    let root = write_root(project)?;
     // As many at a time as there are processors.
     let lanes: Vec<_> = lanes.into_values().collect();
     let results: Vec<Result<_>> = lanes
         .into_par_iter()
         .flat_map_iter(|names| {
-            names
-                .into_iter()
-                .map(|name| Ok((name.clone(), build_one(project, name, source, &tables, ui)?)))
+            names.into_iter().map(|name| {
+                Ok((name.clone(), build_one(project, name, source, root.as_deref(), &tables, ui)?))
+            })
         })
         .collect();
     let (built, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
@@ -124,10 +125,26 @@ pub(crate) fn build_images(
     Ok(in_order.collect())
 }
 
+/// Writes the root that firmware is to trust; `None` if the project has no keys.
+fn write_root(project: &Project) -> Result<Option<PathBuf>> {
+    let Some(chain) = project.chain()? else { return Ok(None) };
+    let folder = project.config.root.join("dist/build");
+    let path = folder.join("root.json");
+    let payload = &chain.newest().payload;
+    // Cargo builds again what depends on a file that was written.
+    if std::fs::read(&path).ok().as_ref() != Some(payload) {
+        let disk = Disk::default();
+        disk.create_dir(&folder)?;
+        disk.write(&path, payload)?;
+    }
+    Ok(Some(path))
+}
+
 fn build_one(
     project: &Project,
     name: &TargetName,
     source: &Source,
+    root: Option<&Path>,
     tables: &Tables,
     ui: Ui,
 ) -> Result<Images> {
@@ -137,7 +154,7 @@ fn build_one(
     if build::command(name, target).is_some() {
         ui.say(format_args!("building {name}"));
     }
-    let output = build::run(&project.config, name, source.date, &|line| {
+    let output = build::run(&project.config, name, source.date, root, &|line| {
         spinner.set_message(line.trim().to_owned());
     })?;
     let images = image::make(&project.config.project, target, &output, tables)

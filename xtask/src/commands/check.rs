@@ -2,12 +2,19 @@
 
 use super::print_json;
 use crate::{
-    check::{Folder, Remote, check},
+    check::{
+        Findings, Folder, Problem, Remote, Terms, check_against, inspect,
+        secrets::{self, Secrets},
+    },
     cli::Global,
+    config,
     project::{Places, Project},
+    signing,
+    source::date_text,
 };
 use anyhow::Result;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -17,8 +24,10 @@ use std::{
 ///
 /// Opens every descriptor with the parser of the device, checks every image as
 /// the bootloader does, compares sizes, hashes, chips, projects and versions,
-/// and looks where each part of a first flash would be written. Lists all
-/// problems; exit code 1 if there is one.
+/// and looks where each part of a first flash would be written. Verifies roots
+/// and signatures as devices do, and looks for secret keys in the site, and in
+/// the repository of a project whose site is in a folder. Lists all problems;
+/// exit code 1 if there is one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder or URL of the site [default: dist/site].
@@ -31,31 +40,114 @@ pub(crate) struct Args {
     /// xtask serve --https`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect: Option<SocketAddr>,
-    /// Print `{"problems":[{"path":…,"message":…}]}`.
+    /// Compare with the site that is published now: what is signed must not go
+    /// backwards.
+    #[arg(long, value_name = "DIR | URL")]
+    against: Option<String>,
+    /// Print `{"problems":[{"path":…,"message":…}]}`, and with signatures
+    /// `"expires"`, the first second since 1970 at which one does not count any
+    /// more.
     #[arg(long)]
     json: bool,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let (name, problems) = match &args.site {
-        Some(url) if url.contains("://") => {
-            (url.clone(), check(&Remote::new(url, args.ca.as_deref())?.rehearsed_at(args.connect)))
-        }
-        Some(dir) => (dir.clone(), check(&Folder::new(Path::new(dir)))),
+    let name = match &args.site {
+        Some(name) => name.clone(),
         None => {
             let places = Places { store: None, site_dir: None };
-            let dir = Project::open(global.manifest.as_deref(), &places)?.site_dir;
-            (dir.display().to_string(), check(&Folder::new(&dir)))
+            let project = Project::open(global.manifest.as_deref(), &places)?;
+            project.site_dir.display().to_string()
         }
     };
+    let is_folder = !name.contains("://");
+    let project = open(global, is_folder.then(|| Path::new(&name)))?;
+    let chain = project.as_ref().map(Project::chain).transpose()?;
+    let secrets = match &project {
+        // Without a folder there are no keys at hand to look for.
+        Some(project) => project.key_folder().map(|f| Secrets::of(&f)).unwrap_or_default(),
+        None => Secrets::default(),
+    };
+    let of_project = project.as_ref().zip(chain.as_ref()).map(|(project, chain)| {
+        (&project.config.project, chain.as_ref().map(|chain| &chain.links()[0]))
+    });
+    let terms = Terms {
+        now: signing::now()?,
+        project: of_project,
+        secrets: &secrets,
+        known: &BTreeSet::new(),
+    };
+    let place = Place::new(&name, args)?;
+    let mut findings = place.inspect(&terms);
+    if let Some(published) = &args.against {
+        findings.problems.extend(place.against(&Place::new(published, args)?));
+    }
+    if let Some(project) = project.as_ref().filter(|_| is_folder) {
+        findings.problems.extend(secrets::in_repository(&project.config.root, &secrets)?);
+    }
+    let Findings { problems, expires } = findings;
     if args.json {
-        print_json(&serde_json::json!({ "problems": problems }))?;
+        let mut report = serde_json::json!({ "problems": problems });
+        if let Some(expires) = expires {
+            report["expires"] = expires.into();
+        }
+        print_json(&report)?;
     } else {
         problems.iter().for_each(|problem| println!("{problem}"));
         match problems.len() {
             0 => println!("{name}: no problems"),
             count => println!("{name}: {count} problem{}", if count == 1 { "" } else { "s" }),
         }
+        if let Some(expires) = expires {
+            let date = date_text(expires.try_into().unwrap_or(i64::MAX));
+            let days = expires.saturating_sub(terms.now) / (24 * 60 * 60);
+            println!("signed; the first descriptor expires on {date}, in {days} days");
+        }
     }
     Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Returns the project that is named, or the one that a site is of: the nearest
+/// above its folder, or above the current one.
+fn open(global: &Global, site: Option<&Path>) -> Result<Option<Project>> {
+    let places = Places { store: None, site_dir: None };
+    if global.manifest.is_some() {
+        return Project::open(global.manifest.as_deref(), &places).map(Some);
+    }
+    let start = std::path::absolute(site.unwrap_or(Path::new(".")))?;
+    let above = start.ancestors().map(|dir| dir.join(config::FILE)).find(|path| path.is_file());
+    above.map(|manifest| Project::open(Some(&manifest), &places)).transpose()
+}
+
+/// Where a site is.
+enum Place {
+    Folder(Folder),
+    Remote(Box<Remote>),
+}
+
+impl Place {
+    fn new(name: &str, args: &Args) -> Result<Self> {
+        Ok(if name.contains("://") {
+            let remote = Remote::new(name, args.ca.as_deref())?.rehearsed_at(args.connect);
+            Self::Remote(Box::new(remote))
+        } else {
+            Self::Folder(Folder::new(Path::new(name)))
+        })
+    }
+
+    fn inspect(&self, terms: &Terms<'_>) -> Findings {
+        match self {
+            Self::Folder(folder) => inspect(folder, terms),
+            Self::Remote(remote) => inspect(&**remote, terms),
+        }
+    }
+
+    fn against(&self, published: &Self) -> Vec<Problem> {
+        match (self, published) {
+            (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
+            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b),
+            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b),
+            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
+        }
+    }
 }

@@ -104,11 +104,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
     ui.say("rendering and checking the site");
-    let warnings = match site::write(&project, &channels, &releases, &installer) {
+    let render = || -> Result<_> {
+        let signer = site::signer(&project, &releases, false)?;
+        let warnings = site::write(&project, &channels, &releases, &installer, signer.as_ref())?;
+        Ok((signer, warnings))
+    };
+    let (signer, warnings) = match render() {
         // An artifact is missing or damaged; those of this release are at hand.
-        Err(SiteError::Store(_) | SiteError::Problems(_)) => {
+        Err(error) if is_of_artifacts(&error) => {
             draft.put_artifacts(&store)?;
-            site::write(&project, &channels, &releases, &installer)?
+            render()?
         }
         result => result?,
     };
@@ -118,6 +123,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
     if args.json {
         print_json(record)?;
+        site::tell(signer.as_ref(), ui);
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", summary(record, &project, &channels, &releases));
@@ -136,13 +142,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     } else if record.dirty {
         ui.say("\nnote: the work tree has changes that are not committed");
     }
-    ui.say("\nnote: the project has no keys, so its descriptors are not signed: devices trust the host");
+    ui.say("");
+    site::tell(signer.as_ref(), ui);
     ui.say(format_args!(
         "next: try the page with `cargo xtask serve`, then publish {} as {}",
         project.site_dir.display(),
         config.base_url,
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Returns whether writing the artifacts once more may mend an error.
+fn is_of_artifacts(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(SiteError::Store(_) | SiteError::Problems(_)))
 }
 
 fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {

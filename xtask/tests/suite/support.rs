@@ -13,13 +13,18 @@ pub(crate) use crate::firmware::{PARTITIONS, app_image};
 /// A project in a folder of its own.
 pub(crate) struct Project {
     dir: TempDir,
+    keys: TempDir,
 }
+
+/// The passphrase of the root keys of these projects.
+pub(crate) const PASSPHRASE: &str = "correct horse battery";
 
 impl Project {
     /// Makes a project named `lamp` with prebuilt targets named after their
     /// chips.
     pub(crate) fn new(chips: &[Chip]) -> Self {
-        let project = Self { dir: tempfile::tempdir().unwrap() };
+        let project =
+            Self { dir: tempfile::tempdir().unwrap(), keys: tempfile::tempdir().unwrap() };
         let mut config = String::from(
             "project = \"lamp\"\nbase-url = \"https://localhost/\"\n[defaults]\npartition-table = \"partitions.csv\"\n",
         );
@@ -58,7 +63,22 @@ impl Project {
 
     /// Runs a command of the publisher in the project's folder.
     pub(crate) fn xtask(&self, arguments: &[&str]) -> Output {
-        xtask(self.dir.path(), arguments)
+        self.xtask_with(arguments, &[])
+    }
+
+    /// Runs a command of the publisher with these variables set.
+    pub(crate) fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+        command(self.dir.path(), arguments)
+            .env("TOWLINE_KEYS", self.keys("."))
+            .env("TOWLINE_ROOT_PASSPHRASE", PASSPHRASE)
+            .envs(variables.iter().copied())
+            .output()
+            .unwrap()
+    }
+
+    /// Returns a path in the folder of the project's secret keys.
+    pub(crate) fn keys(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.keys.path().join("keys").join(path)
     }
 
     /// Runs a command that has to succeed, and returns what it prints.
@@ -78,13 +98,25 @@ impl Project {
 
 /// Runs a command of the publisher in `dir`.
 pub(crate) fn xtask(dir: &Path, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_xtask"))
+    command(dir, arguments).output().unwrap()
+}
+
+/// Returns a command of the publisher in `dir`, which knows no keys of the
+/// user's.
+fn command(dir: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+    command
         .args(arguments)
         .current_dir(dir)
-        .env("SOURCE_DATE_EPOCH", "1790000000")
-        .output()
-        .unwrap()
+        .env("SOURCE_DATE_EPOCH", NOW)
+        .env("TOWLINE_KEYS", std::env::temp_dir().join("towline-has-no-keys-here"))
+        .env_remove("TOWLINE_CHANNEL_KEY")
+        .env_remove("TOWLINE_ROOT_PASSPHRASE");
+    command
 }
+
+/// The time of all commands, in seconds since 1970.
+pub(crate) const NOW: &str = "1790000000";
 
 /// Returns bytes as text.
 pub(crate) fn text(bytes: &[u8]) -> String {
