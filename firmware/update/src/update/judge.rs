@@ -3,7 +3,7 @@
 
 use super::{Check, Kept, UpdateError};
 use crate::{
-    decide::{Offer, Reason, Running, choose, decide},
+    decide::{Decision, Offer, Reason, Running, choose},
     descriptor::{Descriptor, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
@@ -86,10 +86,11 @@ fn weigh(
     start: usize,
 ) -> Result<Judged, Refused> {
     Url::parse(descriptor.path).map_err(Refused::Url)?;
-    let decision = decide(running, descriptor);
-    let path = match choose(running, descriptor) {
-        Ok(chosen) => Some(Url::parse(chosen.path).map_err(Refused::Url)?.as_str()),
-        Err(_) => None,
+    let (decision, path) = match choose(running, descriptor) {
+        Ok((offer, path)) => {
+            (Decision::Install(offer), Some(Url::parse(path).map_err(Refused::Url)?.as_str()))
+        }
+        Err(reason) => (Decision::Stay(reason), None),
     };
     let is_below = |version: &Version| descriptor.version.precedence(version) == Ordering::Less;
     let place = |text: &str| {
