@@ -5,6 +5,7 @@ mod serve;
 use super::print_json;
 use crate::{
     cli::Global,
+    keys::chain,
     name::{ChannelName, TargetName},
     project::{Places, Project},
     site::descriptor_path,
@@ -17,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use towline::{Identity, Outcome};
+use towline::{Identity, Outcome, Trust, ed25519};
 use towline_descriptor::Version;
 use towline_sim::{
     Device, Kind, Net, Poll, Scheme, SelfTest, Started,
@@ -94,6 +95,10 @@ struct Update {
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// The root that its firmware was built with, as `cargo xtask keys export`
+    /// writes it [default: the newest of the project].
+    #[arg(long, value_name = "FILE", requires = "target")]
+    root: Option<PathBuf>,
     /// How the self-test of the new firmware ends.
     #[arg(long, value_enum, default_value = "passes")]
     self_test: Test,
@@ -225,13 +230,15 @@ fn flash(global: &Global, args: &Flash) -> Result<()> {
 
 fn update(global: &Global, args: &Update) -> Result<()> {
     let ui = global.ui();
-    let url = match (&args.url, &args.target) {
-        (Some(url), _) => url.clone(),
+    let (url, trusted) = match (&args.url, &args.target) {
+        (Some(url), _) => (url.clone(), None),
         (None, target) => {
             let places = Places { store: None, site_dir: None };
-            let config = Project::open(global.manifest.as_deref(), &places)?.config;
+            let project = Project::open(global.manifest.as_deref(), &places)?;
             let target = target.as_ref().context("either --url or --target")?;
-            format!("{}{}", config.base_url, descriptor_path(&args.channel, target))
+            let url =
+                format!("{}{}", project.config.base_url, descriptor_path(&args.channel, target));
+            (url, Trusted::of(&project, args.root.as_deref())?)
         }
     };
     let mut device = open(&args.flash)?;
@@ -246,6 +253,7 @@ fn update(global: &Global, args: &Update) -> Result<()> {
             channel: args.target.is_some().then(|| args.channel.as_str()),
             ..Identity::default()
         },
+        trust: trusted.as_ref().map(Trusted::trust),
         ..Poll::default()
     };
     let bar = ui.bytes(0);
@@ -279,6 +287,29 @@ fn update(global: &Global, args: &Update) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What the firmware of a project trusts.
+struct Trusted {
+    root: Vec<u8>,
+    roots: String,
+}
+
+impl Trusted {
+    /// Takes the root in a file, or the newest of the project; `None` if the
+    /// project has no keys.
+    fn of(project: &Project, file: Option<&Path>) -> Result<Option<Self>> {
+        let root = match file {
+            Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?),
+            None => project.chain()?.map(|chain| chain.newest().payload.clone()),
+        };
+        let roots = format!("{}{}/", project.config.base_url, chain::FOLDER);
+        Ok(root.map(|root| Self { root, roots }))
+    }
+
+    fn trust(&self) -> Trust<'_> {
+        Trust { root: &self.root, roots: &self.roots, verify: ed25519 }
+    }
 }
 
 fn info(args: &Info) -> Result<()> {
