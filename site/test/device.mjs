@@ -3,7 +3,7 @@
 
 import { execFile, spawn } from "node:child_process";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, readdir, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createInterface } from "node:readline";
@@ -17,8 +17,11 @@ const TARGET = "esp32c3";
 
 export const TOKEN = "correct horse battery staple";
 
-/** Starts a device; throws, with the command to run, when there is nothing to flash. */
-export async function powerOn({ token = TOKEN } = {}) {
+/**
+ * Starts a device; throws, with the command to run, when there is nothing to flash.
+ * With `offer`, fields of a descriptor, its channels offer that; else they do not answer.
+ */
+export async function powerOn({ token = TOKEN, offer } = {}) {
   if (!existsSync(XTASK) || !existsSync(STORE)) {
     throw new Error(`no ${XTASK} or no ${STORE}: run \`cargo xtask release\` first, or name others with XTASK and STORE_DIR`);
   }
@@ -27,19 +30,40 @@ export async function powerOn({ token = TOKEN } = {}) {
   const options = { cwd: ROOT, env: { ...process.env, TOWLINE_TOKEN: token } };
   if (!token) delete options.env.TOWLINE_TOKEN;
   await promisify(execFile)(XTASK, ["sim", "flash", "--target", TARGET, "--flash", flash, "--store", STORE], options);
-  const device = spawn(XTASK, ["sim", "serve", "--flash", flash, "--port", "0", "--target", TARGET], {
+  const host = offer && (await serve(dir, offer, options));
+  const reach = host ? ["--connect", new URL(host.url).host, "--ca", host.ca] : [];
+  const device = spawn(XTASK, ["sim", "serve", "--flash", flash, "--port", "0", "--target", TARGET, ...reach], {
     ...options,
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const { value: url } = await createInterface(device.stdout)[Symbol.asyncIterator]().next();
+  const url = await firstLine(device);
   return {
     url,
     image: await newestImage(),
     off: async () => {
       device.kill();
+      host?.process.kill();
       await rm(dir, { recursive: true });
     },
   };
+}
+
+/** Serves channels that offer one thing, over HTTPS as the project's host does. */
+async function serve(dir, offer, options) {
+  const site = path.join(dir, "site");
+  const ca = path.join(dir, "ca.pem");
+  const descriptor = { project: "towline-device", target: TARGET, chip: TARGET, size: 1000, sha256: "0".repeat(64), ...offer };
+  for (const channel of ["stable", "testing"]) {
+    await mkdir(path.join(site, "ota", channel), { recursive: true });
+    await writeFile(path.join(site, "ota", channel, `${TARGET}.json`), JSON.stringify({ channel, ...descriptor }));
+  }
+  const process = spawn(XTASK, ["serve", site, "--https", "--port", "0", "--ca", ca], { ...options, stdio: ["ignore", "pipe", "ignore"] });
+  return { process, ca, url: await firstLine(process) };
+}
+
+async function firstLine(process) {
+  const { value } = await createInterface(process.stdout)[Symbol.asyncIterator]().next();
+  return value;
 }
 
 /** The path of an app image that the device takes, and its version. */

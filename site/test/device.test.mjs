@@ -30,7 +30,7 @@ after(async () => {
 });
 
 /** Runs `body` on the freshly opened page, in a browser context of its own. */
-async function onPage(options, body) {
+async function onPage(options, body, { url } = device) {
   const context = await browser.newContext({ viewport: DESKTOP, reducedMotion: "reduce", ...options });
   try {
     const page = await context.newPage();
@@ -38,11 +38,21 @@ async function onPage(options, body) {
     page.on("request", (request) => seen.requests.push(request.url()));
     page.on("console", (message) => seen.complaints.push(message.text()));
     page.on("pageerror", (error) => seen.complaints.push(String(error)));
-    await page.goto(device.url, { waitUntil: "networkidle" });
+    await page.goto(url, { waitUntil: "networkidle" });
     await body(page, seen);
   } finally {
     await context.close();
   }
+}
+
+/** Asks axe about the page with everything open. */
+async function isAccessible(page) {
+  await openAll(page);
+  // The policy of the page forbids to add scripts to it.
+  const { violations, incomplete } = await page.evaluate(`${axe.source}; axe.run(document, { preload: false })`);
+  const named = (rules) => rules.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.target.join(" "))}`);
+  assert.deepEqual(named(violations), []);
+  assert.deepEqual(named(incomplete), [], "what axe could not decide");
 }
 
 const says = (page, text) => page.getByRole("status").filter({ hasText: text }).waitFor({ timeout: 30000 });
@@ -56,11 +66,7 @@ for (const view of VIEWS) {
       assert.ok(overflow <= 0, `${overflow} pixels wider than the window`);
       assert.deepEqual(seen.complaints, []);
       assert.deepEqual(seen.requests.filter((url) => !url.startsWith(device.url)), []);
-      // The policy of the page forbids to add scripts to it.
-      const { violations, incomplete } = await page.evaluate(`${axe.source}; axe.run(document, { preload: false })`);
-      const named = (rules) => rules.map((rule) => `${rule.id}: ${rule.nodes.map((node) => node.target.join(" "))}`);
-      assert.deepEqual(named(violations), []);
-      assert.deepEqual(named(incomplete), [], "what axe could not decide");
+      await isAccessible(page);
     });
   });
 }
@@ -105,6 +111,28 @@ test("a file that is no image is refused with the reason", async () => {
     await page.getByRole("button", { name: "Upload" }).click();
     await says(page, "Invalid Firmware File: not an ESP image");
   });
+});
+
+test("a release that waits for approval is shown with its notes, and a button that approves it", async () => {
+  const offer = { version: "99.0.0", path: "https://towline-fw.github.io/towline/app.bin", notes: "Cures cold starts.", policy: { approval: true } };
+  const waiting = await powerOn({ offer });
+  try {
+    await onPage({ viewport: NARROW }, async (page) => {
+      assert.equal(await page.getByRole("button", { name: "Install 99.0.0" }).count(), 0, "nobody has asked yet");
+      await page.getByRole("button", { name: "Check for an update" }).click();
+      await says(page, "The channel offers 99.0.0 (the release waits for a user to agree).");
+      await page.reload({ waitUntil: "networkidle" });
+      await page.getByText("99.0.0 is offered: the release waits for a user to agree.").waitFor();
+      await page.getByText("Cures cold starts.").waitFor();
+      await isAccessible(page);
+      await page.getByLabel("Token").fill(TOKEN);
+      await page.getByRole("button", { name: "Install 99.0.0" }).click();
+      // It is approved: what is missing is the image.
+      await says(page, "image: the host answered with status 404");
+    }, waiting);
+  } finally {
+    await waiting.off();
+  }
 });
 
 test("an uploaded image runs after the restart, and the page says so", async () => {

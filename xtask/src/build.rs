@@ -284,11 +284,12 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         (home.clone(), "/cargo".to_owned()),
     ];
     // A registry's folder is named after the registry, and a mirror has
-    // another name. The last prefix that matches counts.
+    // another name. The last prefix that matches counts. Packages stay as they
+    // are: their paths stand in the firmware, where each byte is paid for.
     let registries = home.join("registry/src").read_dir().into_iter().flatten().flatten();
     let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
     registries.sort();
-    prefixes.extend(registries.into_iter().map(|path| (path, "/cargo/registry".to_owned())));
+    prefixes.extend(registries.into_iter().map(|path| (path, String::new())));
     let flags: Vec<String> = prefixes
         .iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))

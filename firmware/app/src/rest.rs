@@ -9,12 +9,18 @@
 //! | `GET /api/v1/firmware/channels` | array of names |
 //! | `GET /api/v1/firmware/channel` | the selected one, a JSON string |
 //! | `POST /api/v1/firmware/channel` | select: a JSON string; 400 |
-//! | `GET /api/v1/firmware/check-update` | `{"available","current"}`; 404 if the fetch fails |
-//! | `POST /api/v1/firmware/update` | install what the channel offers, restart; 520, 521 |
+//! | `GET /api/v1/firmware/groups` | those of the device, separated by commas, a JSON string |
+//! | `POST /api/v1/firmware/groups` | put it into these: such a string; 400 |
+//! | `GET /api/v1/firmware/check-update` | `{"available","current","reason"}`; 404 if the fetch fails |
+//! | `POST /api/v1/firmware/update` | approve and install what the channel offers, restart; 520, 521 |
 //! | `POST /api/v1/firmware/upload` | install the body, restart; 521, 522, 523 |
 //! | `GET /api/v1/firmware/progress` | `{"activity","received","size"}` |
 //! | `POST /api/v1/factory-reset` | back to the factory app, restart; 409 |
 //! | `POST /api/v1/restart` | restart |
+//!
+//! `reason` is why the offer is not installed without being asked for, `null` if
+//! it is. A release that waits for the approval of a user, or for a time of the
+//! day, is installed by `update`; what holds it back otherwise is its answer.
 //!
 //! Every `POST` passes `access` first. One of those that touch slots or the
 //! network runs at a time, the others are answered 409. A restart comes some
@@ -31,7 +37,10 @@ mod refusal;
 mod view;
 
 pub use access::{MIN_TOKEN, Token, TokenTooShort};
-pub use device::{ChannelError, Device, MAX_CHANNELS, MAX_NAME, Name, UpdateError, Updated};
+pub use device::{
+    ChannelError, Device, Groups, MAX_CHANNELS, MAX_GROUPS, MAX_NAME, MAX_NOTES, Name, Notes,
+    Offered, UpdateError, Updated, is_groups,
+};
 pub use http::{HEAD, ReceiveError};
 
 use crate::slots::InstallError;
@@ -138,6 +147,7 @@ enum Route {
     Progress,
     Channels,
     Channel,
+    Groups,
     CheckUpdate,
     Change(Change),
 }
@@ -145,6 +155,7 @@ enum Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Change {
     SetChannel,
+    SetGroups,
     Update,
     Upload,
     Accept,
@@ -158,6 +169,8 @@ enum Reply {
     Page(usize),
     Json(usize),
     Done,
+    /// Done, and what there is to say about it.
+    Told(usize),
     Refused(Refusal),
     Explained(Refusal, usize),
 }
@@ -165,9 +178,7 @@ enum Reply {
 impl Reply {
     /// Refuses, and writes why to the buffer; what does not fit there is cut.
     fn explained(buffer: &mut [u8; ANSWER], refusal: Refusal, why: impl fmt::Display) -> Self {
-        let mut text = Text { buffer, len: 0 };
-        let _ = fmt::write(&mut text, format_args!("{why}\n"));
-        Self::Explained(refusal, text.len)
+        Self::Explained(refusal, write_line(buffer, why))
     }
 }
 
@@ -177,11 +188,23 @@ impl From<Refusal> for Reply {
     }
 }
 
+/// Writes a line, cut to what fits; returns its length.
+fn write_line(buffer: &mut [u8; ANSWER], line: impl fmt::Display) -> usize {
+    let mut text = Text { buffer, len: 0 };
+    let _ = fmt::write(&mut text, format_args!("{line}\n"));
+    text.len
+}
+
 fn route(method: Method, path: &str) -> Result<Route, Refusal> {
     let read = |route| if method == Method::Get { Ok(route) } else { Err(Refusal::GET_ONLY) };
     let change = |change| match method {
         Method::Post => Ok(Route::Change(change)),
         _ => Err(Refusal::POST_ONLY),
+    };
+    let either = |route, change| match method {
+        Method::Get => Ok(route),
+        Method::Post => Ok(Route::Change(change)),
+        Method::Other => Err(Refusal::GET_OR_POST),
     };
     if path == "/" {
         return read(Route::Page);
@@ -190,11 +213,8 @@ fn route(method: Method, path: &str) -> Result<Route, Refusal> {
         "/firmware" => read(Route::Info),
         "/firmware/progress" => read(Route::Progress),
         "/firmware/channels" => read(Route::Channels),
-        "/firmware/channel" => match method {
-            Method::Get => Ok(Route::Channel),
-            Method::Post => Ok(Route::Change(Change::SetChannel)),
-            Method::Other => Err(Refusal::GET_OR_POST),
-        },
+        "/firmware/channel" => either(Route::Channel, Change::SetChannel),
+        "/firmware/groups" => either(Route::Groups, Change::SetGroups),
         "/firmware/check-update" => read(Route::CheckUpdate),
         "/firmware/update" => change(Change::Update),
         "/firmware/upload" => change(Change::Upload),
@@ -266,7 +286,9 @@ impl<D: Device, C: Clock> Server<D, C> {
         let change = match route(request.method, request.path)? {
             Route::Change(change) => change,
             Route::Page => {
-                return Ok(Reply::Page(page::render(&self.device.slots().contents(), answer)));
+                let offered = self.device.offered();
+                let contents = self.device.slots().contents();
+                return Ok(Reply::Page(page::render(&contents, offered.as_ref(), answer)));
             }
             Route::CheckUpdate => return self.check(answer).await,
             Route::Info => {
@@ -274,11 +296,12 @@ impl<D: Device, C: Clock> Server<D, C> {
             }
             Route::Channels => return Ok(json(answer, &View(&*self.device.channels()))),
             Route::Channel => return Ok(json(answer, self.device.channel().as_str())),
+            Route::Groups => return Ok(json(answer, self.device.groups().as_str())),
             Route::Progress => return Ok(json(answer, &View(&self.progress.get()))),
         };
         let takes = match change {
             Change::Upload => Takes::Image(self.device.slots().spare_size()),
-            Change::SetChannel => Takes::Json(MAX_JSON),
+            Change::SetChannel | Change::SetGroups => Takes::Json(MAX_JSON),
             _ => Takes::Nothing,
         };
         let length = admit(request, self.device.token().as_ref(), takes)?;
@@ -295,6 +318,7 @@ impl<D: Device, C: Clock> Server<D, C> {
         Ok(match change {
             Change::Upload => self.upload(job, body, answer, length).await,
             Change::SetChannel => self.set_channel(body, answer, length).await,
+            Change::SetGroups => self.set_groups(body, answer, length).await,
             Change::Update => self.update(job, answer).await,
             Change::Accept => match self.device.slots().claim().await.accept() {
                 Ok(()) => Reply::Done,
@@ -337,9 +361,9 @@ impl<D: Device, C: Clock> Server<D, C> {
     async fn check(&self, answer: &mut [u8; ANSWER]) -> Result<Reply, Refusal> {
         let _job = self.claim(Activity::Checking)?;
         Ok(match self.device.check().await {
-            Ok(available) => {
+            Ok(offered) => {
                 let contents = self.device.slots().contents();
-                json(answer, &view::Offer { available: &available, current: contents.version() })
+                json(answer, &view::Offer { offered: &offered, current: contents.version() })
             }
             Err(fault) => Reply::explained(answer, Refusal::NO_VERSION_INFO, fault),
         })
@@ -347,7 +371,7 @@ impl<D: Device, C: Clock> Server<D, C> {
 
     async fn update(&self, job: Job<'_>, answer: &mut [u8; ANSWER]) -> Reply {
         match self.device.update(&|received, size| job.report(received, size)).await {
-            Ok(Updated::Nothing) => Reply::Done,
+            Ok(Updated::Nothing(reason)) => Reply::Told(write_line(answer, reason)),
             Ok(Updated::Installed) => self.restarting(job),
             Err(UpdateError::Fetch(fault)) => {
                 Reply::explained(answer, Refusal::NO_UPDATE_INFO, fault)
@@ -378,22 +402,35 @@ impl<D: Device, C: Clock> Server<D, C> {
 
     async fn set_channel<S: Read>(
         &self,
-        mut body: Body<'_, S, C>,
+        body: Body<'_, S, C>,
         answer: &mut [u8; ANSWER],
         length: u32,
     ) -> Reply {
-        let text = &mut answer[..length as usize];
-        if body.read_exact(text).await.is_err() {
-            return Refusal::INCOMPLETE.into();
-        }
-        // A name with an escape in it is unknown: none needs one.
-        let Ok((name, _)) = serde_json_core::from_slice::<&str>(text) else {
-            return Refusal::NOT_A_STRING.into();
+        let name = match read_string(body, &mut answer[..length as usize]).await {
+            Ok(name) => name,
+            Err(refusal) => return refusal.into(),
         };
         match self.device.set_channel(name).await {
             Ok(()) => Reply::Done,
             Err(ChannelError::Unknown) => Refusal::NO_SUCH_CHANNEL.into(),
             Err(ChannelError::Storage(fault)) => Reply::explained(answer, Refusal::STORAGE, fault),
+        }
+    }
+
+    async fn set_groups<S: Read>(
+        &self,
+        body: Body<'_, S, C>,
+        answer: &mut [u8; ANSWER],
+        length: u32,
+    ) -> Reply {
+        let groups = match read_string(body, &mut answer[..length as usize]).await {
+            Ok(groups) if is_groups(groups) => groups,
+            Ok(_) => return Refusal::NO_GROUPS.into(),
+            Err(refusal) => return refusal.into(),
+        };
+        match self.device.set_groups(groups).await {
+            Ok(()) => Reply::Done,
+            Err(fault) => Reply::explained(answer, Refusal::STORAGE, fault),
         }
     }
 
@@ -414,6 +451,9 @@ impl<D: Device, C: Clock> Server<D, C> {
         };
         let answer = match reply {
             Reply::Done => ok("text/plain; charset=utf-8", "", [b"OK", b"", b""]),
+            Reply::Told(length) => {
+                ok("text/plain; charset=utf-8", "", [b"OK: ", &buffer[..*length], b""])
+            }
             Reply::Json(length) => ok("application/json", "", [&buffer[..*length], b"", b""]),
             Reply::Page(length) => ok(
                 "text/html; charset=utf-8",
@@ -430,6 +470,17 @@ impl<D: Device, C: Clock> Server<D, C> {
         };
         answer.send(socket, &self.clock).await;
     }
+}
+
+/// Reads a body that is a JSON string into `buffer`. Names need no escapes; one
+/// that has some is not known.
+async fn read_string<'b, S: Read, C: Clock>(
+    mut body: Body<'_, S, C>,
+    buffer: &'b mut [u8],
+) -> Result<&'b str, Refusal> {
+    body.read_exact(buffer).await.map_err(|_| Refusal::INCOMPLETE)?;
+    let (text, _) = serde_json_core::from_slice(buffer).map_err(|_| Refusal::NOT_A_STRING)?;
+    Ok(text)
 }
 
 /// Returns whose fault it is that an image was not installed.

@@ -127,6 +127,8 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// [`DocumentError`]; nothing is returned unless all of it is sound.
+    // Apart from what comes after, for the sake of the stack; so is `read`.
+    #[inline(never)]
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
         if document.len() > MAX_DOCUMENT {
             return Err(DocumentError::TooLarge);
@@ -165,6 +167,7 @@ impl<'a> SignedDescriptor<'a> {
     /// [`DocumentError`]; the plain fields beside the payload have to agree with
     /// it, so that all readers see one release, and nothing that tells this
     /// descriptor from another may be missing.
+    #[inline(never)]
     pub fn read(self) -> Result<Descriptor<'a>, DocumentError> {
         let mut fields = Fields::default();
         json::read_object(self.envelope.into_payload(), |key, value| fields.take(key, value))?;

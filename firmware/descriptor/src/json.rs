@@ -94,14 +94,15 @@ pub fn read_object<'a, E: From<JsonError>>(
     document: &'a mut [u8],
     mut field: impl FnMut(&'a str, Value<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
-    str::from_utf8(document).map_err(|_| JsonError::Encoding)?;
-    let mut reader = Reader { rest: document };
-    reader.members([b'{', b'}'], |reader| {
-        reader.skip_space();
-        let key = reader.string()?.into_str();
-        reader.expect(b':')?;
-        field(key, reader.value()?)
-    })
+    let mut fault = None;
+    members(document, [b'{', b'}'], &mut |key, value| match field(key, value) {
+        Ok(()) => true,
+        Err(error) => {
+            fault = Some(error);
+            false
+        }
+    })?;
+    fault.map_or(Ok(()), Err)
 }
 
 /// Reads `document`, which must be one array, and calls `element` with each of
@@ -114,9 +115,49 @@ pub fn read_array<'a, E: From<JsonError>>(
     document: &'a mut [u8],
     mut element: impl FnMut(Value<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
+    let mut fault = None;
+    members(document, [b'[', b']'], &mut |_, value| match element(value) {
+        Ok(()) => true,
+        Err(error) => {
+            fault = Some(error);
+            false
+        }
+    })?;
+    fault.map_or(Ok(()), Err)
+}
+
+/// Reads what stands between these brackets, the members of an object with their
+/// keys, until `each` returns false.
+///
+/// Not generic: a document has a dozen kinds of objects, and firmware would
+/// have as many readers.
+fn members<'a>(
+    document: &'a mut [u8],
+    [open, close]: [u8; 2],
+    each: &mut dyn FnMut(&'a str, Value<'a>) -> bool,
+) -> Result<(), JsonError> {
     str::from_utf8(document).map_err(|_| JsonError::Encoding)?;
     let mut reader = Reader { rest: document };
-    reader.members([b'[', b']'], |reader| element(reader.value()?))
+    reader.expect(open)?;
+    if !reader.accept(close) {
+        loop {
+            reader.skip_space();
+            let mut key = "";
+            if open == b'{' {
+                key = reader.string()?.into_str();
+                reader.expect(b':')?;
+            }
+            if !each(key, reader.value()?) {
+                return Ok(());
+            }
+            if !reader.accept(b',') {
+                reader.expect(close)?;
+                break;
+            }
+        }
+    }
+    reader.skip_space();
+    if reader.rest.is_empty() { Ok(()) } else { Err(JsonError::Syntax) }
 }
 
 /// Takes the document apart from its front.
@@ -147,26 +188,6 @@ impl<'a> Reader<'a> {
 
     fn expect(&mut self, byte: u8) -> Result<(), JsonError> {
         if self.accept(byte) { Ok(()) } else { Err(JsonError::Syntax) }
-    }
-
-    /// Reads what stands between these brackets, and then nothing more.
-    fn members<E: From<JsonError>>(
-        &mut self,
-        [open, close]: [u8; 2],
-        mut member: impl FnMut(&mut Self) -> Result<(), E>,
-    ) -> Result<(), E> {
-        self.expect(open)?;
-        if !self.accept(close) {
-            loop {
-                member(self)?;
-                if !self.accept(b',') {
-                    self.expect(close)?;
-                    break;
-                }
-            }
-        }
-        self.skip_space();
-        if self.rest.is_empty() { Ok(()) } else { Err(JsonError::Syntax.into()) }
     }
 
     fn value(&mut self) -> Result<Value<'a>, JsonError> {

@@ -13,7 +13,8 @@ use embassy_time::{Duration, Timer, with_timeout};
 use log::warn;
 use towline::Outcome;
 use towline_app::rest::{
-    Buffers, ChannelError, Device, MAX_CHANNELS, Name, Server, Token, UpdateError, Updated,
+    Buffers, ChannelError, Device, Groups, MAX_CHANNELS, Name, Offered, Server, Token, UpdateError,
+    Updated,
 };
 use towline_app::slots::Slots;
 
@@ -42,7 +43,6 @@ pub(crate) struct Board {
 pub(crate) enum ApiFault {
     Update(Fault),
     Settings(SettingsError),
-    Version,
     OnTrial,
 }
 
@@ -51,7 +51,6 @@ impl fmt::Display for ApiFault {
         match self {
             Self::Update(error) => error.fmt(f),
             Self::Settings(error) => error.fmt(f),
-            Self::Version => f.write_str("the offered version is too long to be shown"),
             Self::OnTrial => f.write_str("what runs is on trial; try again in a minute"),
         }
     }
@@ -96,19 +95,32 @@ impl Device for Board {
         self.shared.settings().set_channel(name).map_err(|error| match error {
             SettingsError::UnknownChannel => ChannelError::Unknown,
             error => ChannelError::Storage(ApiFault::Settings(error)),
-        })
+        })?;
+        self.client.forget_offer();
+        Ok(())
     }
 
-    async fn check(&self) -> Result<Name, ApiFault> {
+    fn groups(&self) -> Groups {
+        self.shared.settings().groups()
+    }
+
+    async fn set_groups(&self, groups: &str) -> Result<(), ApiFault> {
+        self.shared.settings().set_groups(groups).map_err(ApiFault::Settings)
+    }
+
+    fn offered(&self) -> Option<Offered> {
+        self.client.offered()
+    }
+
+    async fn check(&self) -> Result<Offered, ApiFault> {
         self.is_settled()?;
-        let version = self.client.check(self.shared).await.map_err(ApiFault::Update)?;
-        version.as_str().try_into().map_err(|_| ApiFault::Version)
+        self.client.check(self.shared).await.map_err(ApiFault::Update)
     }
 
     async fn update(&self, progress: &dyn Fn(u32, u32)) -> Result<Updated, UpdateError<ApiFault>> {
         self.is_settled().map_err(UpdateError::Fetch)?;
-        match self.client.update(self.shared, progress).await {
-            Ok(Outcome::Stay(_)) => Ok(Updated::Nothing),
+        match self.client.update(self.shared, true, progress).await {
+            Ok(Outcome::Stay(reason)) => Ok(Updated::Nothing(reason)),
             Ok(Outcome::Installed { .. }) => Ok(Updated::Installed),
             Err(error) => Err(match error.into() {
                 UpdateError::Fetch(error) => UpdateError::Fetch(ApiFault::Update(error)),

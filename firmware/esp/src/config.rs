@@ -5,6 +5,8 @@
 use alloc::format;
 use alloc::string::String;
 use core::time::Duration;
+#[cfg(signed_channels)]
+use towline::Trust;
 
 /// Where the project publishes, ending in a slash.
 pub(crate) const BASE_URL: &str = env!("TOWLINE_BASE_URL");
@@ -34,6 +36,35 @@ pub(crate) const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => number(seconds),
     None => 1_767_225_600,
 };
+
+/// Minutes that local time is ahead of UTC, unless a setting says otherwise.
+pub(crate) const UTC_OFFSET: i16 = match i16::from_str_radix(env!("TOWLINE_UTC_OFFSET_MINUTES"), 10)
+{
+    Ok(minutes) if is_utc_offset(minutes) => minutes,
+    _ => panic!("TOWLINE_UTC_OFFSET_MINUTES: expected -720 to 840"),
+};
+
+/// Returns whether a place on Earth has its clocks that many minutes ahead of
+/// UTC.
+pub(crate) const fn is_utc_offset(minutes: i16) -> bool {
+    -12 * 60 <= minutes && minutes <= 14 * 60
+}
+
+/// What this trusts: the root that it was built with, and those that are
+/// published after it. Without a root, it has no code for signatures either.
+#[cfg(signed_channels)]
+pub(crate) type Trusts = Trust<'static>;
+#[cfg(not(signed_channels))]
+pub(crate) type Trusts = ();
+
+#[cfg(signed_channels)]
+pub(crate) const TRUST: Trusts = Trust {
+    root: include_bytes!(concat!(env!("OUT_DIR"), "/root.json")),
+    roots: concat!(env!("TOWLINE_BASE_URL"), "root/"),
+    verify: towline::ed25519,
+};
+#[cfg(not(signed_channels))]
+pub(crate) const TRUST: Trusts = ();
 
 const _: () = assert!(
     !BASE_URL.is_empty() && BASE_URL.as_bytes()[BASE_URL.len() - 1] == b'/',

@@ -166,7 +166,9 @@ fn start(spawner: Spawner, wifi: esp_hal::peripherals::WIFI<'static>, shared: &'
     static DNS: StaticCell<DnsSocket<'static>> = StaticCell::new();
     let net = Connector::new(engine, tcp, DNS.init(DnsSocket::new(stack)));
     static CLIENT: StaticCell<update::Client> = StaticCell::new();
-    let client = CLIENT.init(update::Client::new(net, random.random()));
+    let mac = efuse::base_mac_address();
+    let id = mac.as_bytes().try_into().unwrap_or_default();
+    let client = CLIENT.init(update::Client::new(net, id, random.random()));
     spawner.spawn(update::run(client, stack, shared).expect("one task"));
 
     static API: StaticCell<api::Api> = StaticCell::new();

@@ -8,6 +8,8 @@
 //!                 wifi       password  string  8 to 64 bytes; none: open network
 //!                 wifi       hostname  string  letters, digits and `-`, at most 32
 //!                 ota        channel   string  a channel of the project
+//!                 ota        groups    string  names, separated by commas
+//!                 ota        utc_offset string minutes, -720 to 840
 //!                 api        token     string  what the REST API asks for
 //! ```
 //!
@@ -23,6 +25,7 @@ use esp_nvs::{Key, Nvs};
 use log::warn;
 use towline::Region;
 use towline_app::improv;
+use towline_app::rest::{Groups, is_groups};
 
 const WIFI: Key = Key::from_str("wifi");
 const SSID: Key = Key::from_str("ssid");
@@ -30,6 +33,8 @@ const PASSWORD: Key = Key::from_str("password");
 const HOSTNAME: Key = Key::from_str("hostname");
 const OTA: Key = Key::from_str("ota");
 const CHANNEL: Key = Key::from_str("channel");
+const GROUPS: Key = Key::from_str("groups");
+const UTC_OFFSET: Key = Key::from_str("utc_offset");
 const API: Key = Key::from_str("api");
 const TOKEN: Key = Key::from_str("token");
 
@@ -162,6 +167,36 @@ impl<F: NorFlash + Crc> Settings<F> {
     pub(crate) fn set_channel(&mut self, name: &str) -> Result<(), SettingsError> {
         let channel = config::channel(name).ok_or(SettingsError::UnknownChannel)?;
         self.set(&OTA, &CHANNEL, channel)
+    }
+
+    /// Returns the groups that the device is in, separated by commas.
+    pub(crate) fn groups(&mut self) -> Groups {
+        self.get(&OTA, &GROUPS)
+            .and_then(|groups| {
+                let sound = Groups::try_from(groups.as_str()).ok().filter(|text| is_groups(text));
+                if sound.is_none() {
+                    warn!("settings: ota groups are names of letters and digits; in none");
+                }
+                sound
+            })
+            .unwrap_or_default()
+    }
+
+    /// Puts the device into groups, which [`is_groups`].
+    ///
+    /// # Errors
+    /// [`SettingsError::Storage`].
+    pub(crate) fn set_groups(&mut self, groups: &str) -> Result<(), SettingsError> {
+        self.set(&OTA, &GROUPS, groups)
+    }
+
+    /// Returns how many minutes local time is ahead of UTC.
+    pub(crate) fn utc_offset(&mut self) -> i16 {
+        let Some(text) = self.get(&OTA, &UTC_OFFSET) else { return config::UTC_OFFSET };
+        text.parse().ok().filter(|minutes| config::is_utc_offset(*minutes)).unwrap_or_else(|| {
+            warn!("settings: ota utc_offset is in minutes, -720 to 840; not used");
+            config::UTC_OFFSET
+        })
     }
 
     /// Returns the token that the REST API asks for, if one is set.

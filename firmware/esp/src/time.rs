@@ -45,6 +45,10 @@ impl towline::Clock for Uptime {
     async fn wait(&self, time: core::time::Duration) {
         Timer::after_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX)).await;
     }
+
+    fn unix_time(&self) -> Option<u64> {
+        clock::now()
+    }
 }
 
 /// Why the time was not set.

@@ -9,6 +9,7 @@
 use crate::shared::{Flash, Shared};
 use crate::time::{self, Uptime};
 use crate::{chip, config};
+use core::cell::RefCell;
 use embassy_net::Stack;
 use embassy_net::dns::DnsSocket;
 use embassy_net::tcp::client::TcpClient;
@@ -17,9 +18,9 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_storage::nor_flash::NorFlashErrorKind;
 use log::{info, warn};
-use towline::descriptor::Version;
 use towline::schedule::{self, Jitter};
 use towline::{Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater};
+use towline_app::rest::{Groups, Offered};
 use towline_tls::{Connector, TlsError};
 
 /// Connections to the host at a time.
@@ -47,32 +48,54 @@ pub(crate) type Fault = towline::UpdateError<NorFlashErrorKind, TlsError>;
 /// The client of the channel. Who wants it claims the slots first.
 pub(crate) struct Client {
     inner: Mutex<NoopRawMutex, Inner>,
+    /// What the channel offered last.
+    offered: RefCell<Option<Offered>>,
 }
 
 struct Inner {
     net: Net,
+    id: [u8; 6],
     jitter: Jitter,
     last: LastPoll,
     buffers: Buffers,
+}
+
+/// What the settings say of a poll.
+struct Asked {
+    channel: &'static str,
+    groups: Groups,
+    utc_offset: i16,
+    by_user: bool,
+}
+
+impl Asked {
+    fn new(shared: &Shared, by_user: bool) -> Self {
+        let mut settings = shared.settings();
+        let (groups, utc_offset) = (settings.groups(), settings.utc_offset());
+        Self { channel: settings.channel(), groups, utc_offset, by_user }
+    }
 }
 
 impl Inner {
     fn updater<'a>(
         &'a mut self,
         ota: &'a mut Ota<Flash>,
-        channel: &'a str,
-    ) -> Updater<'a, Flash, Net, Uptime> {
+        asked: &Asked,
+        groups: &'a [&'a str],
+    ) -> Updater<'a, Flash, Net, Uptime, config::Trusts> {
         Updater {
             ota,
             net: &mut self.net,
             clock: &Uptime,
             device: Identity {
                 target: Some(config::TARGET),
-                channel: Some(channel),
-                ..Identity::default()
+                channel: Some(asked.channel),
+                id: &self.id,
+                groups,
+                utc_offset: asked.utc_offset,
             },
-            trust: None,
-            by_user: false,
+            trust: config::TRUST,
+            by_user: asked.by_user,
             limits: Limits::DEFAULT,
             jitter: &mut self.jitter,
             last: &mut self.last,
@@ -81,47 +104,73 @@ impl Inner {
     }
 }
 
+/// Most groups that a device is in.
+const MAX_GROUPS: usize = 16;
+
+/// Takes names apart that are separated by commas.
+fn split(groups: &str) -> heapless::Vec<&str, MAX_GROUPS, u8> {
+    groups.split(',').filter(|name| !name.is_empty()).take(MAX_GROUPS).collect()
+}
+
 impl Client {
-    pub(crate) fn new(net: Net, seed: u32) -> Self {
+    pub(crate) fn new(net: Net, id: [u8; 6], seed: u32) -> Self {
         let inner = Inner {
             net,
+            id,
             jitter: Jitter::new(seed),
             last: LastPoll::default(),
             buffers: Buffers::new(),
         };
-        Self { inner: Mutex::new(inner) }
+        Self { inner: Mutex::new(inner), offered: RefCell::new(None) }
+    }
+
+    /// Returns what the channel offered when it was last asked.
+    pub(crate) fn offered(&self) -> Option<Offered> {
+        self.offered.borrow().clone()
+    }
+
+    /// Forgets that: the device follows another channel.
+    pub(crate) fn forget_offer(&self) {
+        self.offered.take();
     }
 
     /// Asks the selected channel what it offers.
     ///
     /// # Errors
     /// [`Fault`].
-    pub(crate) async fn check(&self, shared: &Shared) -> Result<Version, Fault> {
-        let channel = shared.settings().channel();
+    pub(crate) async fn check(&self, shared: &Shared) -> Result<Offered, Fault> {
+        let asked = Asked::new(shared, false);
         let mut slots = shared.slots.claim().await;
         let mut inner = self.inner.lock().await;
-        let url = config::descriptor_url(channel);
-        let check = inner.updater(&mut slots, channel).check(&url).await?;
-        info!("channel {channel}: offers {}", check.version);
-        Ok(check.version)
+        let groups = split(&asked.groups);
+        let mut updater = inner.updater(&mut slots, &asked, &groups);
+        let check = updater.check(&config::descriptor_url(asked.channel)).await?;
+        let offered = Offered::new(&check, updater.notes());
+        info!("channel {}: offers {}", asked.channel, offered.version);
+        self.offered.replace(Some(offered.clone()));
+        Ok(offered)
     }
 
-    /// Installs what the selected channel offers, if that is an update.
+    /// Installs what the selected channel offers, if that is an update; a user
+    /// may ask for it.
     ///
     /// # Errors
     /// [`Fault`]
     pub(crate) async fn update(
         &self,
         shared: &Shared,
+        by_user: bool,
         // Not generic: a second copy of all this is 10 KB.
         progress: &dyn Fn(u32, u32),
     ) -> Result<Outcome, Fault> {
-        let channel = shared.settings().channel();
+        let asked = Asked::new(shared, by_user);
+        let channel = asked.channel;
         let mut slots = shared.slots.claim().await;
         let mut inner = self.inner.lock().await;
+        let groups = split(&asked.groups);
         let mut tenths = 0;
         let outcome = inner
-            .updater(&mut slots, channel)
+            .updater(&mut slots, &asked, &groups)
             .update(&config::descriptor_url(channel), |now| {
                 progress(now.received, now.size);
                 let reached = u64::from(now.received) * 10 / u64::from(now.size.max(1));
@@ -164,7 +213,7 @@ pub(crate) async fn run(
     loop {
         stack.wait_config_up().await;
         time::wait_known().await;
-        let pause = match client.update(shared, &|_, _| {}).await {
+        let pause = match poll(client, shared).await {
             Ok(Outcome::Installed { .. }) => {
                 info!("resetting");
                 Timer::after(RESET_PAUSE).await;
@@ -182,6 +231,18 @@ pub(crate) async fn run(
         };
         info!("next poll in {} s", pause.as_secs());
         wait(pause).await;
+    }
+}
+
+/// Asks the channel, and installs what is to be installed. Asked is first, so
+/// that the page can tell what waits, and why.
+async fn poll(client: &Client, shared: &Shared) -> Result<Outcome, Fault> {
+    match client.check(shared).await?.reason {
+        Some(reason) => {
+            info!("update: {reason}");
+            Ok(Outcome::Stay(reason))
+        }
+        None => client.update(shared, false, &|_, _| {}).await,
     }
 }
 

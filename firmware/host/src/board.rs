@@ -7,11 +7,11 @@ use std::{
     fmt::{self, Debug},
 };
 use towline::{
-    Buffers, Connect, Identity, LastPoll, Limits, Outcome, UpdateError as ClientError, Updater,
-    schedule::Jitter,
+    Buffers, Connect, Identity, LastPoll, Limits, Outcome, Trust, UpdateError as ClientError,
+    Updater, schedule::Jitter,
 };
 use towline_app::{
-    rest::{self, ChannelError, MAX_CHANNELS, Name, Token, Updated},
+    rest::{self, ChannelError, Groups, MAX_CHANNELS, Name, Offered, Token, Updated},
     slots::Slots,
 };
 use towline_sim::{Flash, FlashError, Net, NetError};
@@ -38,6 +38,23 @@ pub struct Settings {
     pub selected: usize,
     /// Board variant.
     pub target: Option<String>,
+    /// Groups that the device is in.
+    pub groups: Groups,
+    /// What tells the device from all others.
+    pub id: Vec<u8>,
+    /// Minutes that local time is ahead of UTC.
+    pub utc_offset: i16,
+    /// What it was built to trust; without it, it trusts its host.
+    pub root: Option<EmbeddedRoot>,
+}
+
+/// The root in the firmware of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedRoot {
+    /// Its payload.
+    pub payload: Vec<u8>,
+    /// URL under which later ones are; it ends in `/`.
+    pub roots: String,
 }
 
 /// Why the device could not do what its network asks of it.
@@ -58,6 +75,7 @@ pub struct Board<'d> {
     settings: RefCell<&'d mut Settings>,
     clock: TokioClock,
     restarted: Signal<NoopRawMutex, ()>,
+    offered: RefCell<Option<Offered>>,
 }
 
 impl<'d> Board<'d> {
@@ -74,6 +92,7 @@ impl<'d> Board<'d> {
             settings: RefCell::new(settings),
             clock,
             restarted: Signal::new(),
+            offered: RefCell::default(),
         }
     }
 
@@ -85,17 +104,17 @@ impl<'d> Board<'d> {
     /// Runs the client over the selected channel.
     async fn with_client<T>(
         &self,
+        by_user: bool,
         job: impl AsyncFnOnce(
             &mut Updater<'_, &'d mut Flash, Polite<'d>, TokioClock>,
             &str,
         ) -> Result<T, ClientError<FlashError, NetError>>,
     ) -> Result<T, rest::UpdateError<Fault>> {
-        let (channel, target) = {
-            let settings = self.settings.borrow();
-            let channel = settings.channels.get(settings.selected).cloned();
-            let channel = channel.ok_or(rest::UpdateError::Fetch(Fault::NoChannel))?;
-            (channel, settings.target.clone())
-        };
+        // Not borrowed meanwhile: settings may change.
+        let settings = self.settings.borrow().clone();
+        let channel = settings.channels.get(settings.selected);
+        let channel = channel.ok_or(rest::UpdateError::Fetch(Fault::NoChannel))?;
+        let groups: Vec<_> = settings.groups.split(',').filter(|name| !name.is_empty()).collect();
         let mut ota = self.slots.claim().await;
         let mut net = self.net.lock().await;
         let mut updater = Updater {
@@ -103,12 +122,18 @@ impl<'d> Board<'d> {
             net: &mut *net,
             clock: &self.clock,
             device: Identity {
-                target: target.as_deref(),
+                target: settings.target.as_deref(),
                 channel: Some(&channel.name),
-                ..Identity::default()
+                id: &settings.id,
+                groups: &groups,
+                utc_offset: settings.utc_offset,
             },
-            trust: None,
-            by_user: false,
+            trust: settings.root.as_ref().map(|root| Trust {
+                root: &root.payload,
+                roots: &root.roots,
+                verify: towline::ed25519,
+            }),
+            by_user,
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(std::process::id()),
             last: &mut LastPoll::default(),
@@ -154,13 +179,33 @@ impl<'d> rest::Device for Board<'d> {
         let mut settings = self.settings.borrow_mut();
         let index = settings.channels.iter().position(|channel| channel.name == name);
         settings.selected = index.ok_or(ChannelError::Unknown)?;
+        self.offered.take();
         Ok(())
     }
 
-    async fn check(&self) -> Result<Name, Fault> {
-        let check = self.with_client(async |client, url| client.check(url).await).await;
-        match check {
-            Ok(check) => Ok(Name::try_from(check.version.as_str()).unwrap_or_default()),
+    fn groups(&self) -> Groups {
+        self.settings.borrow().groups.clone()
+    }
+
+    async fn set_groups(&self, groups: &str) -> Result<(), Fault> {
+        self.settings.borrow_mut().groups = Groups::try_from(groups).unwrap_or_default();
+        Ok(())
+    }
+
+    fn offered(&self) -> Option<Offered> {
+        self.offered.borrow().clone()
+    }
+
+    async fn check(&self) -> Result<Offered, Fault> {
+        let check = self.with_client(false, async |client, url| {
+            let check = client.check(url).await?;
+            Ok(Offered::new(&check, client.notes()))
+        });
+        match check.await {
+            Ok(offered) => {
+                self.offered.replace(Some(offered.clone()));
+                Ok(offered)
+            }
             Err(rest::UpdateError::Fetch(fault) | rest::UpdateError::Install(fault)) => Err(fault),
         }
     }
@@ -170,9 +215,9 @@ impl<'d> rest::Device for Board<'d> {
         progress: &dyn Fn(u32, u32),
     ) -> Result<Updated, rest::UpdateError<Fault>> {
         let report = |now: towline::Progress| progress(now.received, now.size);
-        let update = self.with_client(async |client, url| client.update(url, report).await);
+        let update = self.with_client(true, async |client, url| client.update(url, report).await);
         Ok(match update.await? {
-            Outcome::Stay(_) => Updated::Nothing,
+            Outcome::Stay(reason) => Updated::Nothing(reason),
             Outcome::Installed { .. } => Updated::Installed,
         })
     }

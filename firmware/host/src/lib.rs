@@ -11,14 +11,14 @@
 
 mod board;
 
-pub use board::{Board, Channel, Fault, Settings};
+pub use board::{Board, Channel, EmbeddedRoot, Fault, Settings};
 
 use embassy_futures::{
     join::join_array,
     select::{Either3, select3},
 };
 use embedded_io_adapters::tokio_1::FromTokio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -64,6 +64,10 @@ impl Default for TokioClock {
 impl Clock for TokioClock {
     fn uptime(&self) -> Duration {
         self.start.elapsed() * self.speed
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|time| time.as_secs())
     }
 
     async fn wait(&self, time: Duration) {

@@ -58,5 +58,5 @@ pub use signature::ed25519;
 pub use slot::{Expected, SlotWriter, Verified};
 pub use towline_descriptor as descriptor;
 pub use transport::Connect;
-pub use trust::{Trust, TrustError};
+pub use trust::{Trust, TrustError, Trusting};
 pub use update::{Buffers, Check, Identity, LastPoll, Outcome, Progress, UpdateError, Updater};

@@ -16,12 +16,16 @@
 mod state;
 
 use crate::{
+    clock::Clock,
     decide::{Reason, Running, foreign},
     descriptor::{
         Descriptor, Document, DocumentError, Envelope, Role, Root, SignedDescriptor, Verify,
         envelope::ROOT_TYPE, root::MAX_ROOT,
     },
     layout::Region,
+    pace::Pace,
+    transport::Connect,
+    update::{UpdateError, Updater},
 };
 use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
@@ -41,6 +45,53 @@ pub struct Trust<'a> {
     pub roots: &'a str,
     /// Verifies signatures.
     pub verify: Verify,
+}
+
+/// What a device may trust beside its host.
+#[expect(async_fn_in_trait, reason = "one executor, one thread: no Send needed on a chip")]
+pub trait Trusting<'a>: Copy {
+    /// Returns what it trusts; `None` if it trusts its host.
+    fn trust(self) -> Option<Trust<'a>>;
+
+    /// Goes on to newer roots; returns how many there were.
+    ///
+    /// # Errors
+    /// If there is a next root that is not believed, or it cannot be fetched.
+    async fn walk<F: NorFlash, N: Connect, C: Clock>(
+        updater: &mut Updater<'a, F, N, C, Self>,
+        pace: &mut Pace<'_, C>,
+        trust: &Trust<'_>,
+    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
+        updater.walk_roots(pace, trust).await
+    }
+}
+
+/// Only the host.
+impl<'a> Trusting<'a> for () {
+    fn trust(self) -> Option<Trust<'a>> {
+        None
+    }
+
+    // A future keeps what it might have waited for: none, then.
+    async fn walk<F: NorFlash, N: Connect, C: Clock>(
+        _: &mut Updater<'a, F, N, C, Self>,
+        _: &mut Pace<'_, C>,
+        _: &Trust<'_>,
+    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
+        Ok(0)
+    }
+}
+
+impl<'a> Trusting<'a> for Trust<'a> {
+    fn trust(self) -> Option<Self> {
+        Some(self)
+    }
+}
+
+impl<'a> Trusting<'a> for Option<Trust<'a>> {
+    fn trust(self) -> Self {
+        self
+    }
 }
 
 /// Why a descriptor or a root is not believed.

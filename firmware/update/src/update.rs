@@ -25,7 +25,7 @@ use crate::{
     schedule::{self, Jitter},
     slot::Expected,
     transport::Connect,
-    trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted},
+    trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted, Trusting},
 };
 use core::{
     fmt::{self, Debug, Write as _},
@@ -118,7 +118,10 @@ pub struct Identity<'a> {
 }
 
 /// Follows one channel.
-pub struct Updater<'a, F, N, C> {
+///
+/// What it trusts is `Option<Trust>`, or a type that says more: firmware that
+/// has `()` there is linked without the code for signatures and roots.
+pub struct Updater<'a, F, N, C, T = Option<Trust<'a>>> {
     /// The slots.
     pub ota: &'a mut Ota<F>,
     /// The network.
@@ -127,8 +130,8 @@ pub struct Updater<'a, F, N, C> {
     pub clock: &'a C,
     /// The device.
     pub device: Identity<'a>,
-    /// What it trusts; `None` if it trusts its host.
-    pub trust: Option<Trust<'a>>,
+    /// What it trusts, if that is more than its host.
+    pub trust: T,
     /// Whether a user asks for the update: it waits neither for approval nor
     /// for the time of day.
     pub by_user: bool,
@@ -213,7 +216,7 @@ struct Note {
 type Fault<F, N> =
     UpdateError<<F as embedded_storage::nor_flash::ErrorType>::Error, <N as Connect>::Error>;
 
-impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
+impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C, T> {
     /// Asks the channel whose descriptor is at `url` what it offers.
     ///
     /// # Errors
@@ -311,10 +314,10 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         *kept = Kept::NOTHING;
         self.last.seen = None;
         let mut verdict = self.judge(len);
-        if let Some(trust) = self.trust
+        if let Some(trust) = self.trust.trust()
             && is_worth_a_walk(&verdict)
         {
-            match self.walk(pace, &trust).await {
+            match T::walk(self, pace, &trust).await {
                 Ok(0) => {}
                 Ok(_) => {
                     let Buffers { head, document, .. } = &mut *self.buffers;
@@ -336,7 +339,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
 
     /// Gets ready to judge signatures.
     fn open_trust(&mut self) -> Result<(), Fault<F, N>> {
-        let Some(trust) = self.trust else { return Ok(()) };
+        let Some(trust) = self.trust.trust() else { return Ok(()) };
         let Buffers { head, trusted, .. } = &mut *self.buffers;
         let region = self.ota.layout.trusted;
         trusted.load(&mut self.ota.flash, region).map_err(flash)?;
@@ -357,7 +360,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
 
     /// Goes on to newer roots. Returns how many there were; the descriptor is
     /// gone then.
-    async fn walk(
+    pub(crate) async fn walk_roots(
         &mut self,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,
@@ -405,7 +408,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
         };
         let Buffers { head, document, kept, trusted } = &mut *self.buffers;
         let start = document.as_ptr().addr();
-        let judged = match self.trust {
+        let judged = match self.trust.trust() {
             None => judge::plain(&running, &mut document[..len], start),
             Some(trust) => {
                 let document = &mut document[..len];
@@ -446,7 +449,7 @@ impl<F: NorFlash, N: Connect, C: Clock> Updater<'_, F, N, C> {
                 }
             });
         }
-        if self.trust.is_some() {
+        if self.trust.trust().is_some() {
             let region = self.ota.layout.trusted;
             trusted.save(&mut self.ota.flash, region).map_err(flash)?;
         }

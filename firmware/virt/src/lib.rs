@@ -20,6 +20,7 @@
 extern crate alloc;
 
 // What mbedtls takes from a C library.
+#[cfg(feature = "device")]
 use tinyrlibc as _;
 
 pub mod machine;

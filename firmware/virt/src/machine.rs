@@ -1,14 +1,17 @@
 //! What the emulator offers. Addresses are those of QEMU's `hw/riscv/virt.c`.
 
+#[cfg(feature = "device")]
 pub mod entropy;
 pub mod flash;
 pub mod heap;
+#[cfg(feature = "device")]
 pub mod net;
 pub mod power;
 pub mod settings;
 mod start;
 pub mod time;
 mod uart;
+#[cfg(feature = "device")]
 mod virtio;
 
 #[doc(hidden)]

@@ -7,6 +7,9 @@
 //! It is told from outside ([`settings`]) which channel it follows (`url`), which
 //! authority it trusts beside those of browsers (`ca`, DER in hexadecimal), and
 //! which address a name has that no name server knows (`hosts`, `NAME=ADDRESS`).
+//! With a root (`root`, its payload) it believes signed descriptors only, and
+//! looks for later roots where it is told (`roots`). `user=asks` makes the poll
+//! that of a user, `power=off` ends the emulator once an update is installed.
 //! When there is nothing to install, it ends the emulator.
 #![no_std]
 #![no_main]
@@ -34,7 +37,7 @@ use embassy_time::{Instant, Timer};
 use hosts::Hosts;
 use rand_core::TryRng;
 use towline::{
-    Buffers, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Updater,
+    Buffers, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Trust, Updater,
     ota::check_slot, schedule::Jitter,
 };
 use towline_tls::{Anchor, Engine, clock};
@@ -74,6 +77,9 @@ struct Settings {
     url: &'static str,
     authority: Option<Vec<u8>>,
     hosts: Option<&'static str>,
+    trust: Option<Trust<'static>>,
+    by_user: bool,
+    power_off: bool,
     figures: bool,
 }
 
@@ -82,6 +88,10 @@ struct Uptime;
 impl Clock for Uptime {
     fn uptime(&self) -> Duration {
         Duration::from_micros(Instant::now().as_micros())
+    }
+
+    fn unix_time(&self) -> Option<u64> {
+        clock::now()
     }
 
     async fn wait(&self, time: Duration) {
@@ -129,6 +139,13 @@ async fn run(flash: Flash, running: u32) -> Result<Next, Fault> {
         url: settings::text("url").ok_or("no setting `url`: start it with cargo xtask virt")?,
         authority: settings::text("ca").map(from_hex).transpose()?,
         hosts: settings::text("hosts"),
+        trust: settings::text("root").zip(settings::text("roots")).map(|(root, roots)| Trust {
+            root: root.as_bytes(),
+            roots,
+            verify: towline::ed25519,
+        }),
+        by_user: settings::text("user") == Some("asks"),
+        power_off: settings::text("power") == Some("off"),
         figures: settings::text("figures").is_some(),
     };
     // As on a chip whose SNTP has not answered yet.
@@ -196,9 +213,14 @@ async fn follow<N: Connect<Error: 'static>>(
         ota,
         net,
         clock: &Uptime,
-        device: Identity { target: Some("virt"), channel: Some("stable"), ..Identity::default() },
-        trust: None,
-        by_user: false,
+        device: Identity {
+            target: Some("virt"),
+            channel: Some("stable"),
+            id: b"virt",
+            ..Identity::default()
+        },
+        trust: settings.trust,
+        by_user: settings.by_user,
         limits: Limits::DEFAULT,
         jitter: &mut Jitter::new(seed),
         last: &mut LastPoll::default(),
@@ -252,7 +274,7 @@ async fn follow<N: Connect<Error: 'static>>(
         }
         Outcome::Installed { version, slot } => {
             log!("app: installed {version} in {slot}");
-            Ok(Next::Reset)
+            Ok(if settings.power_off { Next::Rest } else { Next::Reset })
         }
     }
 }

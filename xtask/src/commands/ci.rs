@@ -198,6 +198,8 @@ fn steps(root: &Path) -> Vec<Step> {
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-trust", &format!("{xtask} virt trust"), root, &[])
             .needing(&[Tools::Firmware, Tools::Machine]),
+        step("virt-attacks", &format!("{xtask} virt attacks"), root, &[])
+            .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-powercut", &format!("{xtask} virt powercut --cuts 20 --seed 7"), root, &[])
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-figures", &format!("{xtask} virt figures"), root, &[])

@@ -1,5 +1,8 @@
 //! `virt`: updates on an emulated RISC-V machine.
 
+mod attacks;
+mod figures;
+mod signer;
 mod trust;
 
 use crate::{
@@ -50,7 +53,11 @@ enum Command {
     /// Show whom a device trusts: hosts with every fault that a certificate can
     /// have, and chains as hosts really send them.
     Trust,
-    /// Measure memory, stack and instructions of an update.
+    /// Attack signed channels: with documents, keys, roots and images that are
+    /// none, old, or of others.
+    Attacks,
+    /// Measure memory, stack and instructions of an update and of verifying its
+    /// descriptor.
     Figures,
 }
 
@@ -90,13 +97,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Update => update(&programs, &root, ui)?,
         Command::Powercut(args) => powercut(&programs, &root, args, ui)?,
         Command::Trust => trust::run(&programs, &root, ui)?,
-        Command::Figures => figures(&programs, &root, ui)?,
+        Command::Attacks => attacks::run(&programs, &root, ui)?,
+        Command::Figures => figures::run(&programs, &root, ui)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// That of the ESP32-C6, which the images say they are for.
 const TRIPLE: &str = "riscv32imac-unknown-none-elf";
+/// That of the smallest chips.
+const SMALLEST: &str = "riscv32imc-unknown-none-elf";
 const NAME: &str = "towline-virt";
 /// The host that releases are published under. Nothing resolves it but the
 /// device, which is told its address.
@@ -122,16 +132,11 @@ impl Programs {
             "there is no firmware/virt in {}: this is a command for Towline's own repository",
             root.display()
         );
-        if !toolchain::has_target(TRIPLE, &firmware) {
-            let command = toolchain::install_command(TRIPLE).join(" ");
-            return Err(Hinted::new(
-                format!("the Rust target {TRIPLE} is not installed"),
-                format!("install it with `{command}`"),
-            )
-            .into());
-        }
-        let build =
-            |program, name, env: &[_], features| compile(root, program, name, env, features, ui);
+        require_target(TRIPLE, &firmware)?;
+        let build = |program, name, env: &[_], features: &str| {
+            let arguments = ["--target", TRIPLE, "--features", features];
+            compile(root, program, name, env, &arguments, ui)
+        };
         let version = |version| ("TOWLINE_VIRT_VERSION", version);
         let [first, second, third] = VERSIONS;
         let broken = ("TOWLINE_VIRT_SELF_TEST", "fail");
@@ -144,20 +149,32 @@ impl Programs {
     }
 }
 
+fn require_target(triple: &str, firmware: &Path) -> Result<(), Hinted> {
+    if toolchain::has_target(triple, firmware) {
+        return Ok(());
+    }
+    let command = toolchain::install_command(triple).join(" ");
+    Err(Hinted::new(
+        format!("the Rust target {triple} is not installed"),
+        format!("install it with `{command}`"),
+    ))
+}
+
 /// Builds a program and keeps its ELF file under a name.
 fn compile(
     root: &Path,
     program: &str,
     name: &str,
     env: &[(&str, &str)],
-    features: &str,
+    arguments: &[&str],
     ui: Ui,
 ) -> Result<PathBuf> {
     ui.say(format_args!("building {program} {name}"));
     let target_dir = root.join("target/virt/build");
     let output = Process::new("cargo")
         .args(["build", "--release", "--locked", "--package", NAME, "--bin", program])
-        .args(["--target", TRIPLE, "--features", features, "--target-dir"])
+        .args(arguments)
+        .arg("--target-dir")
         .arg(&target_dir)
         .current_dir(root.join("firmware"))
         .env_remove("CARGO")
@@ -181,7 +198,8 @@ fn compile(
     }
     let programs = root.join("target/virt/programs");
     fs::create_dir_all(&programs)?;
-    let built = target_dir.join(TRIPLE).join("release").join(program);
+    let triple = if arguments.contains(&SMALLEST) { SMALLEST } else { TRIPLE };
+    let built = target_dir.join(triple).join("release").join(program);
     let kept = programs.join(format!("{program}-{name}.elf"));
     fs::copy(&built, &kept).with_context(|| built.display().to_string())?;
     Ok(kept)
@@ -228,6 +246,7 @@ otadata,   data, ota,   0xd000,   0x2000
 phy_init,  data, phy,   0xf000,   0x1000
 ota_0,     app,  ota_0, 0x10000,  0x1d0000
 ota_1,     app,  ota_1, 0x1e0000, 0x1d0000
+towline,   data, undefined, 0x3b0000, 0x2000
 ";
 
 impl Bench {
@@ -438,65 +457,5 @@ fn powercut(programs: &Programs, root: &Path, args: &Powercut, ui: Ui) -> Result
     let mut rows = vec![["CUTS", "LAST SAID BEFORE"].map(String::from)];
     rows.extend(moments.into_iter().map(|(moment, count)| [count.to_string(), moment]));
     println!("{}\n{cuts} power cuts, {devices} devices, 0 failures", table(&rows));
-    Ok(())
-}
-
-/// Most memory that the client may need, in bytes.
-const CLIENT_LIMIT: u64 = 16 * 1024;
-
-/// Measures an update, over TLS and without.
-fn figures(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
-    let [first, second, _] = VERSIONS;
-    let mut plain = Vec::new();
-    for version in [first, second] {
-        let env = [("TOWLINE_VIRT_VERSION", version)];
-        plain.push(compile(root, NAME, &format!("{version}-plain"), &env, "plain", ui)?);
-    }
-    let mut measured = Vec::new();
-    for (scheme, old, new) in
-        [(Scheme::Https, &programs.first, &programs.second), (Scheme::Http, &plain[0], &plain[1])]
-    {
-        let mut bench = Bench::new(programs, root, scheme)?;
-        let settings = fs::read_to_string(&bench.machine.settings)?;
-        fs::write(&bench.machine.settings, settings + "figures=yes\n")?;
-        bench.machine.counts_instructions = true;
-        bench.release(old)?;
-        bench.release(new)?;
-        bench.provision(old)?;
-        let console = bench.expect(ui, &["app: installed", "app: stays"])?;
-        measured.push(console);
-    }
-    let figure = |run: usize, name: &str| -> Result<Vec<u64>> {
-        let prefix = format!("figures: {name} ");
-        let line = measured[run].iter().find_map(|line| line.strip_prefix(&prefix));
-        let line = line.with_context(|| format!("the device did not say its {name}"))?;
-        Ok(line.split(" of ").filter_map(|number| number.parse().ok()).collect())
-    };
-    let mut rows = vec![["FIGURE", "WITH TLS", "WITHOUT"].map(String::from)];
-    for (name, label) in [
-        ("base", "stack when the update starts, bytes"),
-        ("stack", "stack at its deepest, bytes"),
-        ("future", "future of the update, part of it, bytes"),
-        ("heap", "heap beyond the network's buffers, bytes"),
-        ("instructions", "instructions of the update, waiting included"),
-        ("milliseconds", "milliseconds at the emulator's pace"),
-    ] {
-        let of = |run| Ok::<_, anyhow::Error>(figure(run, name)?[0].to_string());
-        rows.push([label.into(), of(0)?, of(1)?]);
-    }
-    println!("{}", table(&rows));
-    let of = |name| Ok::<_, anyhow::Error>(figure(1, name)?[0]);
-    let client = of("state")? + of("future")? + of("stack")? - of("base")?;
-    println!(
-        "the client without TLS: {client} bytes of buffers, future and stack, what the network \
-         stack needs of the latter included; at most {CLIENT_LIMIT}"
-    );
-    ensure!(client <= CLIENT_LIMIT, "the client needs more memory than it may");
-    let verification = figure(0, "verification")?;
-    ensure!(verification.len() == 2, "the device did not say how large its image is");
-    println!(
-        "verifying an image (SHA-256, structure, checksum, reading flash): {:.1} instructions a byte",
-        verification[0] as f64 / verification[1] as f64
-    );
     Ok(())
 }

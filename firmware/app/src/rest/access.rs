@@ -12,10 +12,7 @@ use super::{
     http::{Length, Method, Request},
     refusal::Refusal,
 };
-use core::{
-    fmt,
-    net::{Ipv4Addr, Ipv6Addr},
-};
+use core::{fmt, net::Ipv4Addr};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
@@ -91,15 +88,22 @@ pub(crate) fn check_host(
 ) -> Result<(), Refusal> {
     let host = request.host.ok_or(Refusal::NO_HOST)?;
     let name = without_port(host);
-    let is_address = name.parse::<Ipv4Addr>().is_ok()
-        || name
-            .strip_prefix('[')
-            .and_then(|name| name.strip_suffix(']'))
-            .is_some_and(|name| name.parse::<Ipv6Addr>().is_ok());
-    if is_address || name.eq_ignore_ascii_case("localhost") || answers_to(name) {
+    if is_address(name) || name.eq_ignore_ascii_case("localhost") || answers_to(name) {
         Ok(())
     } else {
         Err(Refusal::FOREIGN_HOST)
+    }
+}
+
+/// Returns whether no name server is asked for this: a name ends in a word that
+/// is no number, and has no colon.
+fn is_address(host: &str) -> bool {
+    match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(v6) => {
+            v6.contains(':')
+                && v6.bytes().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(&byte))
+        }
+        None => host.parse::<Ipv4Addr>().is_ok(),
     }
 }
 

@@ -4,6 +4,7 @@ use super::Token;
 use crate::slots::Slots;
 use core::fmt;
 use embedded_storage::nor_flash::NorFlash;
+use towline::{Check, Decision, Reason};
 
 /// Most channels of a device.
 pub const MAX_CHANNELS: usize = 3;
@@ -13,6 +14,63 @@ pub const MAX_NAME: usize = 32;
 
 /// A name of a channel, or a version.
 pub type Name = heapless::String<MAX_NAME, u8>;
+
+/// Longest names of groups in bytes, commas included.
+pub const MAX_GROUPS: usize = 96;
+
+/// Names of groups, separated by commas.
+pub type Groups = heapless::String<MAX_GROUPS, u8>;
+
+/// Returns whether this is a list of groups: names of letters, digits, `-`, `_`
+/// and `.`, separated by commas. The empty list is none.
+pub fn is_groups(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_part);
+    text.is_empty() || (text.len() <= MAX_GROUPS && text.split(',').all(is_name))
+}
+
+/// Most bytes of release notes that a device shows.
+pub const MAX_NOTES: usize = 256;
+
+/// Release notes.
+pub type Notes = heapless::String<MAX_NOTES, u16>;
+
+/// What a channel offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The version.
+    pub version: Name,
+    /// Why it is not installed without being asked for; `None` if it is.
+    pub reason: Option<Reason>,
+    /// The start of the release notes, as far as they are known.
+    pub notes: Notes,
+}
+
+impl Offered {
+    /// Puts together what a check found. Notes that are too long are cut.
+    pub fn new(check: &Check, notes: Option<&str>) -> Self {
+        // A name has room for the longest version.
+        let version = Name::try_from(check.version.as_str()).unwrap_or_default();
+        let reason = match check.decision {
+            Decision::Install(_) => None,
+            Decision::Stay(reason) => Some(reason),
+        };
+        let notes = notes.unwrap_or_default();
+        let notes = &notes[..notes.floor_char_boundary(MAX_NOTES)];
+        Self { version, reason, notes: Notes::try_from(notes).unwrap_or_default() }
+    }
+
+    /// Returns whether there is nothing that a person would want to know.
+    pub(crate) fn is_old(&self) -> bool {
+        self.reason == Some(Reason::UpToDate)
+    }
+
+    /// Returns whether it is installed when a user asks for it.
+    pub(crate) fn is_for_user(&self) -> bool {
+        let yields = |reason| matches!(reason, Reason::NeedsApproval | Reason::OutsideWindow);
+        self.reason.is_none_or(yields)
+    }
+}
 
 /// Why the channel was not changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,8 +84,8 @@ pub enum ChannelError<F> {
 /// What an update came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Updated {
-    /// There was nothing to do.
-    Nothing,
+    /// Nothing was installed, and why.
+    Nothing(Reason),
     /// An image was installed and boots at the next reset.
     Installed,
 }
@@ -79,12 +137,21 @@ pub trait Device {
     /// Selects a channel, and keeps the choice.
     async fn set_channel(&self, name: &str) -> Result<(), ChannelError<Self::Fault>>;
 
-    /// Asks the selected channel; returns the version that it offers. The slots
-    /// are there to be claimed.
-    async fn check(&self) -> Result<Name, Self::Fault>;
+    /// Returns the groups that the device is in.
+    fn groups(&self) -> Groups;
 
-    /// Installs what the selected channel offers, if that is to be installed.
-    /// Tells `progress` how many bytes of how many there are.
+    /// Puts the device into groups, which [`is_groups`], and keeps them.
+    async fn set_groups(&self, groups: &str) -> Result<(), Self::Fault>;
+
+    /// Returns what the selected channel offered when it was last asked.
+    fn offered(&self) -> Option<Offered>;
+
+    /// Asks the selected channel what it offers. The slots are there to be
+    /// claimed.
+    async fn check(&self) -> Result<Offered, Self::Fault>;
+
+    /// Installs what the selected channel offers, if that is to be installed: a
+    /// user asks for it, so that it waits for nobody's approval. Tells `progress` how many bytes of how many there are.
     async fn update(
         &self,
         progress: &dyn Fn(u32, u32),
@@ -95,12 +162,15 @@ pub trait Device {
 }
 
 impl<F, N> From<towline::UpdateError<F, N>> for UpdateError<towline::UpdateError<F, N>> {
-    /// Sorts errors of the client by whether the descriptor was understood.
+    /// Sorts errors of the client by whether the descriptor was understood and
+    /// believed.
     fn from(error: towline::UpdateError<F, N>) -> Self {
         match error {
             towline::UpdateError::Url(_)
             | towline::UpdateError::DescriptorFetch(_)
-            | towline::UpdateError::Descriptor(_) => Self::Fetch(error),
+            | towline::UpdateError::Descriptor(_)
+            | towline::UpdateError::Trust(_)
+            | towline::UpdateError::RootFetch(_) => Self::Fetch(error),
             _ => Self::Install(error),
         }
     }

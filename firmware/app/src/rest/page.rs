@@ -5,7 +5,7 @@
 //! request. Its policy names the digests of its style and script: nothing else
 //! runs, and nothing is loaded from elsewhere.
 
-use super::{Text, view::state_name};
+use super::{Offered, Text, view::state_name};
 use crate::slots::Contents;
 use core::fmt::{self, Write};
 
@@ -18,9 +18,9 @@ pub(super) const AFTER: &[u8] = include_bytes!("../../page/after.html");
 /// Header lines of the page.
 pub(super) const HEADERS: &str = concat!(
     "Content-Security-Policy: default-src 'none'; style-src 'sha256-",
-    "v50ZtbLgXdx5GBssgHvCD1hMrLAiSWl7OWAKkauznbI=",
+    "JW4rO5ARdCfuuihsiqz9AQHtyQay+iyvWJq/NBBzaQU=",
     "'; script-src 'sha256-",
-    "lSV3xGFlGudsqVxPyq8dR/kkLibuw4Pn1Ud0ZN35miQ=",
+    "GXbi27/HZOCzRWsUMWHd05C5RdjihIPE/U57HnlG7fw=",
     "'; connect-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'\r\n",
     "Referrer-Policy: no-referrer\r\nCross-Origin-Opener-Policy: same-origin\r\n",
@@ -28,14 +28,14 @@ pub(super) const HEADERS: &str = concat!(
 
 /// Writes what is installed; returns the length. What does not fit is cut, at
 /// the end of a slot.
-pub(super) fn render(contents: &Contents, buffer: &mut [u8]) -> usize {
+pub(super) fn render(contents: &Contents, offered: Option<&Offered>, buffer: &mut [u8]) -> usize {
     let mut page = Text { buffer, len: 0 };
     // A page that is too long ends early, and is still one.
-    let _ = write_contents(&mut page, contents);
+    let _ = write_contents(&mut page, contents, offered);
     page.len
 }
 
-fn write_contents(page: &mut Text<'_>, info: &Contents) -> fmt::Result {
+fn write_contents(page: &mut Text<'_>, info: &Contents, offered: Option<&Offered>) -> fmt::Result {
     if let Some(app) = info.running_app() {
         let project = Escaped(app.project_name.as_str());
         let version = Escaped(app.version.as_str());
@@ -43,6 +43,29 @@ fn write_contents(page: &mut Text<'_>, info: &Contents) -> fmt::Result {
     }
     if info.next_boot != info.running {
         piece(page, format_args!("<p>After the next restart, {} runs.</p>\n", info.next_boot))?;
+    }
+    if let Some(offered) = offered.filter(|offered| !offered.is_old()) {
+        let version = Escaped(&offered.version);
+        match offered.reason {
+            Some(reason) => piece(
+                page,
+                format_args!("<p><strong>{version}</strong> is offered: {reason}.</p>\n"),
+            )?,
+            None => piece(page, format_args!("<p><strong>{version}</strong> is offered.</p>\n"))?,
+        }
+        if !offered.notes.is_empty() {
+            let notes = Escaped(&offered.notes);
+            piece(page, format_args!("<blockquote>{notes}</blockquote>\n"))?;
+        }
+        if offered.is_for_user() {
+            piece(
+                page,
+                format_args!(
+                    "<p class=\"needs-script\"><button id=\"approve\" type=\"button\" \
+                     class=\"main\">Install {version}</button></p>\n"
+                ),
+            )?;
+        }
     }
     piece(page, format_args!("<ul aria-label=\"Slots\">\n"))?;
     for slot in &info.slots {

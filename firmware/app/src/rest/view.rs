@@ -1,12 +1,12 @@
 //! How things look as JSON.
 
-use super::{Activity, Name, Progress};
+use super::{Activity, Name, Offered, Progress};
 use crate::slots::Contents;
 use serde::{
     Serialize, Serializer,
     ser::{SerializeSeq, SerializeStruct},
 };
-use towline::{Slot, SlotInfo, otadata::State};
+use towline::{Reason, Slot, SlotInfo, otadata::State};
 
 /// The JSON form of what it borrows.
 pub(super) struct View<'a, T: ?Sized>(pub(super) &'a T);
@@ -23,11 +23,26 @@ pub(super) const fn state_name(state: State) -> &'static str {
     }
 }
 
-/// What a channel offers.
-#[derive(Serialize)]
+/// What a channel offers, beside what runs.
 pub(super) struct Offer<'a> {
-    pub(super) available: &'a str,
+    pub(super) offered: &'a Offered,
     pub(super) current: &'a str,
+}
+
+impl Serialize for Offer<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut offer = serializer.serialize_struct("Offer", 3)?;
+        offer.serialize_field("available", self.offered.version.as_str())?;
+        offer.serialize_field("current", self.current)?;
+        offer.serialize_field("reason", &self.offered.reason.as_ref().map(View))?;
+        offer.end()
+    }
+}
+
+impl Serialize for View<'_, Reason> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self.0)
+    }
 }
 
 impl Serialize for View<'_, [Name]> {

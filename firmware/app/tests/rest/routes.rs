@@ -44,14 +44,21 @@ fn site(files: impl FnOnce(&str) -> HashMap<String, Vec<u8>>) -> String {
 
 /// A channel that offers an image.
 fn offering(version: &str, image: &[u8], stated: &[u8]) -> Setup {
+    holding(version, image, stated, json!({}))
+}
+
+/// A channel that offers an image, with further fields in its descriptor.
+fn holding(version: &str, image: &[u8], stated: &[u8], more: serde_json::Value) -> Setup {
     use sha2::Digest as _;
     let sha256: String =
         sha2::Sha256::digest(stated).iter().map(|byte| format!("{byte:02x}")).collect();
     let url = site(|url| {
-        let descriptor = json!({
+        let mut descriptor = json!({
             "version": version, "path": format!("{url}/app.bin"), "fmt": 1, "project": "lamp",
             "chip": "esp32c3", "chip_id": 5, "size": stated.len(), "sha256": sha256,
         });
+        let fields = more.as_object().unwrap().clone();
+        descriptor.as_object_mut().unwrap().extend(fields);
         let descriptor = descriptor.to_string().into_bytes();
         HashMap::from([("/stable.json".into(), descriptor), ("/app.bin".into(), image.to_vec())])
     });
@@ -166,8 +173,110 @@ fn channels_are_listed_and_selected() {
 #[test]
 fn check_update_tells_both_versions() {
     let rig = Rig::with(offering("1.1.0", b"", b"x"));
-    let expected = json!({ "available": "1.1.0", "current": "1.0.0" });
+    let expected = json!({ "available": "1.1.0", "current": "1.0.0", "reason": null });
     assert_eq!(rig.json("/api/v1/firmware/check-update"), expected);
+}
+
+#[test]
+fn check_update_tells_why_an_offer_is_not_installed() {
+    for (version, reason) in
+        [("1.0.0", "up to date"), ("0.9.0", "the channel offers an older version")]
+    {
+        let rig = Rig::with(offering(version, b"", b"x"));
+        assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], reason);
+        assert_eq!(post(&rig, "firmware/update"), (200, format!("OK: {reason}\n")));
+    }
+}
+
+#[test]
+fn the_page_tells_what_was_offered_last() {
+    let rig = Rig::with(offering("1.1.0", b"", b"x"));
+    let page = || rig.get("/").text().to_owned();
+    assert!(!page().contains("is offered"));
+    rig.json("/api/v1/firmware/check-update");
+    assert!(page().contains("<p><strong>1.1.0</strong> is offered.</p>"), "{}", page());
+    assert!(page().contains(">Install 1.1.0</button>"), "{}", page());
+
+    let rig = Rig::with(offering("0.9.0", b"", b"x"));
+    rig.json("/api/v1/firmware/check-update");
+    let page = rig.get("/").text().to_owned();
+    assert!(page.contains("0.9.0</strong> is offered: the channel offers an older"), "{page}");
+    assert!(!page.contains(">Install 0.9.0</button>"), "{page}");
+}
+
+#[test]
+fn a_release_waits_for_the_approval_that_an_update_is() {
+    let image = image("1.1.0");
+    let more = json!({ "policy": { "approval": true }, "notes": "Cures <b>cold</b> starts." });
+    let rig = Rig::with(holding("1.1.0", &image, &image, more));
+    let reason = "the release waits for a user to agree";
+    assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], reason);
+    let page = rig.get("/").text().to_owned();
+    assert!(page.contains(&format!("1.1.0</strong> is offered: {reason}.")), "{page}");
+    assert!(page.contains(">Cures &lt;b&gt;cold&lt;/b&gt; starts.<"), "{page}");
+    assert!(page.contains(">Install 1.1.0</button>"), "{page}");
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
+    assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
+    assert!(!rig.get("/").text().contains("is offered"));
+}
+
+#[test]
+fn what_holds_a_release_back_beside_approval_holds_it_back_from_users_too() {
+    for (more, reason) in [
+        (json!({ "rollout": { "paused": true } }), "the release is paused"),
+        (json!({ "rollout": { "percent": 0 } }), "the release has not come to this device yet"),
+        (json!({ "policy": { "groups": ["beta"] } }), "the release is for other devices"),
+        (json!({ "policy": { "not_before": 9_000_000_000_u64 } }), "the release may not be"),
+        (json!({ "policy": { "not_after": 1, "approval": true } }), "the time in which"),
+        (json!({ "min_from": "1.0.5" }), "what runs is too old"),
+    ] {
+        let image = image("1.1.0");
+        let rig = Rig::with(holding("1.1.0", &image, &image, more));
+        let told = rig.json("/api/v1/firmware/check-update")["reason"].as_str().unwrap().to_owned();
+        assert!(told.starts_with(reason), "{told}");
+        assert!(!rig.get("/").text().contains(">Install 1.1.0</button>"), "{reason}");
+        assert_eq!(post(&rig, "firmware/update"), (200, format!("OK: {told}\n")));
+    }
+}
+
+#[test]
+fn a_release_for_a_group_is_installed_once_the_device_is_in_it() {
+    let image = image("1.1.0");
+    let rig =
+        Rig::with(holding("1.1.0", &image, &image, json!({ "policy": { "groups": ["beta"] } })));
+    assert_eq!(rig.post("/api/v1/firmware/groups", JSON, b"\"alpha,beta\"").status, 200);
+    assert_eq!(rig.json("/api/v1/firmware/check-update")["reason"], json!(null));
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
+    assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
+}
+
+#[test]
+fn groups_are_set_and_kept() {
+    let rig = Rig::new();
+    let set = |body: &str| rig.post("/api/v1/firmware/groups", JSON, body.as_bytes()).status;
+    let groups = || rig.json("/api/v1/firmware/groups");
+    assert_eq!(groups(), "");
+    assert_eq!(set("\"beta,Floor-2.east\""), 200);
+    assert_eq!(groups(), "beta,Floor-2.east");
+    for wrong in [
+        "\"beta,\"",
+        "\",beta\"",
+        "\"a b\"",
+        "\"a,,b\"",
+        "\"<b>\"",
+        "\"\\u0061\"",
+        "[\"beta\"]",
+        "7",
+        "",
+        &format!("\"{}\"", "a".repeat(97)),
+    ] {
+        assert_eq!(set(wrong), 400, "{wrong}");
+    }
+    assert_eq!(post(&rig, "restart").0, 200);
+    rig.booted();
+    assert_eq!(groups(), "beta,Floor-2.east");
+    assert_eq!(set("\"\""), 200, "in none");
+    assert_eq!(groups(), "");
 }
 
 #[test]
@@ -184,7 +293,7 @@ fn update_installs_what_the_channel_offers() {
     let rig = Rig::with(offering("1.1.0", &image, &image));
     assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()));
     assert_eq!(rig.booted(), ("1.1.0".into(), Slot::Ota(1)));
-    assert_eq!(post(&rig, "firmware/update"), (200, "OK".into()), "there is nothing more to do");
+    assert_eq!(post(&rig, "firmware/update"), (200, "OK: up to date\n".into()));
     assert_eq!(rig.json("/api/v1/firmware/progress")["activity"], "idle");
 }
 

@@ -1,11 +1,6 @@
 //! The machine timer, which counts from the reset, and the real-time clock.
 
 use super::read;
-use core::task::Waker;
-use embassy_time_driver::Driver;
-
-const MTIME: usize = 0x0200_BFF8;
-const MTIME_HZ: u64 = 10_000_000;
 const RTC_LOW: usize = 0x0010_1000;
 const RTC_HIGH: usize = RTC_LOW + 4;
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -23,23 +18,33 @@ pub fn instructions() -> u64 {
     riscv::register::minstret::read64()
 }
 
-struct Timer;
+#[cfg(feature = "device")]
+mod driver {
+    use super::read;
+    use core::task::Waker;
+    use embassy_time_driver::Driver;
 
-impl Driver for Timer {
-    fn now(&self) -> u64 {
-        loop {
-            let high = read::<u32>(MTIME + 4);
-            let low = read::<u32>(MTIME);
-            if read::<u32>(MTIME + 4) == high {
-                let ticks = u64::from(high) << 32 | u64::from(low);
-                return ticks / (MTIME_HZ / embassy_time_driver::TICK_HZ);
+    const MTIME: usize = 0x0200_BFF8;
+    const MTIME_HZ: u64 = 10_000_000;
+
+    struct Timer;
+
+    impl Driver for Timer {
+        fn now(&self) -> u64 {
+            loop {
+                let high = read::<u32>(MTIME + 4);
+                let low = read::<u32>(MTIME);
+                if read::<u32>(MTIME + 4) == high {
+                    let ticks = u64::from(high) << 32 | u64::from(low);
+                    return ticks / (MTIME_HZ / embassy_time_driver::TICK_HZ);
+                }
             }
+        }
+
+        fn schedule_wake(&self, _: u64, _: &Waker) {
+            // The app polls without pause: nothing needs to be woken.
         }
     }
 
-    fn schedule_wake(&self, _: u64, _: &Waker) {
-        // The app polls without pause: nothing needs to be woken.
-    }
+    embassy_time_driver::time_driver_impl!(static TIMER: Timer = Timer);
 }
-
-embassy_time_driver::time_driver_impl!(static TIMER: Timer = Timer);

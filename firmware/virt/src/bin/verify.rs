@@ -1,0 +1,72 @@
+//! Verifies one descriptor as a device does, and says what that takes.
+//!
+//! The emulator starts it at once, without the boot stage. It is told the
+//! descriptor (`descriptor`) and the one key of its role (`key`). Built for
+//! RV32IMC, whose instructions are those of the smallest chips.
+#![no_std]
+#![no_main]
+#![allow(unsafe_code, reason = "the entry point")]
+
+use towline::descriptor::{Document, MAX_DOCUMENT, Role, Verify, envelope::MAX_KEYS};
+use towline_virt::{
+    log,
+    machine::{
+        heap,
+        power::{self, Exit},
+        settings, time,
+    },
+};
+
+/// How signatures are verified.
+const VERIFY: Verify =
+    if cfg!(feature = "blind") { |_, message, _| !message.is_empty() } else { towline::ed25519 };
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    match measure() {
+        Ok(()) => power::exit(Exit::Success),
+        Err(fault) => {
+            log!("verify: {fault}");
+            power::exit(Exit::Failure)
+        }
+    }
+}
+
+fn measure() -> Result<(), &'static str> {
+    let text = settings::text("descriptor").ok_or("no setting `descriptor`")?.as_bytes();
+    let key = settings::text("key").ok_or("no setting `key`")?;
+    let key = key.parse().map_err(|_| "`key` is no public key")?;
+    let keys = heapless::Vec::<_, MAX_KEYS, u8>::from_array([key]);
+    let role = Role { threshold: 1, keys };
+    let mut buffer = [0; MAX_DOCUMENT];
+    let document = buffer.get_mut(..text.len()).ok_or("the descriptor is too large")?;
+
+    document.copy_from_slice(text);
+    let base = heap::paint_stack();
+    let start = time::instructions();
+    let size = whole(document, &role)?;
+    log!("figures: whole {}", time::instructions() - start);
+    log!("figures: whole-stack {}", heap::stack_used() - base);
+
+    document.copy_from_slice(text);
+    let Ok(Document::Signed(signed)) = Document::parse(document) else { return Err("not signed") };
+    let base = heap::paint_stack();
+    let start = time::instructions();
+    let signers = signed.envelope().signed_by(&role, VERIFY);
+    log!("figures: instructions {}", time::instructions() - start);
+    log!("figures: stack {}", heap::stack_used() - base);
+    signers.ok_or("not signed by the key")?;
+    log!("verify: an image of {size} bytes is vouched for");
+    Ok(())
+}
+
+/// Returns the size of the image that the key vouches for.
+#[inline(never)]
+fn whole(document: &mut [u8], role: &Role) -> Result<u32, &'static str> {
+    let Document::Signed(signed) = Document::parse(document).map_err(|_| "not well-formed")? else {
+        return Err("not signed");
+    };
+    signed.envelope().signed_by(role, VERIFY).ok_or("not signed by the key")?;
+    let descriptor = signed.read().map_err(|_| "not a signed descriptor")?;
+    descriptor.size.ok_or("no size")
+}

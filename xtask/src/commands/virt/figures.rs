@@ -1,0 +1,175 @@
+//! What an update and its verification cost.
+
+use super::{
+    Bench, NAME, Programs, SMALLEST, Scheme, TRIPLE, VERSIONS, compile, require_target,
+    signer::{Signer, envelope},
+};
+use crate::{
+    ui::{Ui, table},
+    virt::{End, Machine},
+};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::json;
+use std::{fs, path::Path, time::Duration};
+use towline_descriptor::envelope::DESCRIPTOR_TYPE;
+
+/// Most memory that the client may need, in bytes.
+const CLIENT_LIMIT: u64 = 16 * 1024;
+
+/// Measures an update and its verification.
+pub(super) fn run(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
+    update(programs, root, ui)?;
+    verification(root, ui)
+}
+
+/// Measures an update, over TLS and without.
+fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
+    let [first, second, _] = VERSIONS;
+    let mut plain = Vec::new();
+    for version in [first, second] {
+        let env = [("TOWLINE_VIRT_VERSION", version)];
+        let arguments = ["--target", TRIPLE, "--features", "plain"];
+        plain.push(compile(root, NAME, &format!("{version}-plain"), &env, &arguments, ui)?);
+    }
+    let mut measured = Vec::new();
+    for (scheme, old, new) in
+        [(Scheme::Https, &programs.first, &programs.second), (Scheme::Http, &plain[0], &plain[1])]
+    {
+        let mut bench = Bench::new(programs, root, scheme)?;
+        let settings = fs::read_to_string(&bench.machine.settings)?;
+        fs::write(&bench.machine.settings, settings + "figures=yes\n")?;
+        bench.machine.counts_instructions = true;
+        bench.release(old)?;
+        bench.release(new)?;
+        bench.provision(old)?;
+        let console = bench.expect(ui, &["app: installed", "app: stays"])?;
+        measured.push(console);
+    }
+    let figure = |run: usize, name: &str| figure(&measured[run], name);
+    let mut rows = vec![["FIGURE", "WITH TLS", "WITHOUT"].map(String::from)];
+    for (name, label) in [
+        ("base", "stack when the update starts, bytes"),
+        ("stack", "stack at its deepest, bytes"),
+        ("future", "future of the update, part of it, bytes"),
+        ("heap", "heap beyond the network's buffers, bytes"),
+        ("instructions", "instructions of the update, waiting included"),
+        ("milliseconds", "milliseconds at the emulator's pace"),
+    ] {
+        let of = |run| Ok::<_, anyhow::Error>(figure(run, name)?[0].to_string());
+        rows.push([label.into(), of(0)?, of(1)?]);
+    }
+    println!("{}", table(&rows));
+    let of = |name| Ok::<_, anyhow::Error>(figure(1, name)?[0]);
+    let client = of("state")? + of("future")? + of("stack")? - of("base")?;
+    println!(
+        "the client without TLS: {client} bytes of buffers, future and stack, what the network \
+         stack needs of the latter included; at most {CLIENT_LIMIT}"
+    );
+    ensure!(client <= CLIENT_LIMIT, "the client needs more memory than it may");
+    let verification = figure(0, "verification")?;
+    ensure!(verification.len() == 2, "the device did not say how large its image is");
+    println!(
+        "verifying an image (SHA-256, structure, checksum, reading flash): {:.1} instructions a byte",
+        verification[0] as f64 / verification[1] as f64
+    );
+    Ok(())
+}
+
+/// Returns the numbers that a device said of something.
+fn figure(console: &[String], name: &str) -> Result<Vec<u64>> {
+    let prefix = format!("figures: {name} ");
+    let line = console.iter().find_map(|line| line.strip_prefix(&prefix));
+    let line = line.with_context(|| format!("the device did not say its {name}"))?;
+    Ok(line.split(" of ").filter_map(|number| number.parse().ok()).collect())
+}
+
+/// Most that verifying the signature of a descriptor may take: instructions,
+/// bytes of stack, bytes of code and tables.
+const VERIFICATION_LIMITS: [u64; 3] = [5_000_000, 8 * 1024, 27 * 1024];
+
+/// Measures the verification of a descriptor with the instructions of the
+/// smallest chips.
+fn verification(root: &Path, ui: Ui) -> Result<()> {
+    require_target(SMALLEST, &root.join("firmware"))?;
+    let build = |features: &str| {
+        let arguments = ["--no-default-features", "--features", features, "--target", SMALLEST];
+        compile(root, "verify", features, &[], &arguments, ui)
+    };
+    let (seeing, blind) = (build("verify")?, build("verify,blind")?);
+    let dir = root.join("target/virt/verification");
+    fs::create_dir_all(&dir)?;
+    let key = Signer::new(1);
+    let descriptor = descriptor(&key);
+    let told = format!("key={}\ndescriptor={descriptor}\n", key.public());
+    let machine = Machine {
+        boot: seeing.clone(),
+        flash: dir.join("flash.img"),
+        settings: dir.join("settings"),
+        counts_instructions: true,
+    };
+    machine.flash(&[])?;
+    fs::write(&machine.settings, told)?;
+    let mut console = Vec::new();
+    let end = machine.run(Duration::from_secs(60), |line| {
+        ui.say(format_args!("  {line}"));
+        console.push(line.to_owned());
+    })?;
+    if end != End::Finished {
+        bail!("the descriptor was not verified:\n{}", console.join("\n"));
+    }
+    let figure = |name| Ok::<_, anyhow::Error>(figure(&console, name)?[0]);
+    let measured = [figure("instructions")?, figure("stack")?, loaded(&seeing)? - loaded(&blind)?];
+    println!(
+        "verifying the signature of a descriptor of {} bytes, on {SMALLEST}: {} instructions, \
+         {} bytes of stack, {} bytes of code and tables; at most {:?}\n\
+         with reading the descriptor: {} instructions, {} bytes of stack",
+        descriptor.len(),
+        measured[0],
+        measured[1],
+        measured[2],
+        VERIFICATION_LIMITS,
+        figure("whole")?,
+        figure("whole-stack")?,
+    );
+    ensure!(
+        measured.iter().zip(VERIFICATION_LIMITS).all(|(value, limit)| *value <= limit),
+        "verifying takes more than it may"
+    );
+    Ok(())
+}
+
+/// Returns a signed descriptor with all that one may have.
+fn descriptor(key: &Signer) -> String {
+    let (version, path) =
+        ("1.1.0", "https://site.towline.test/firmware/towline-virt/1.1.0/virt.bin");
+    let digest = towline_descriptor::Sha256([7; 32]);
+    let digest = digest.to_string();
+    let patch = json!({
+        "from_sha256": digest, "alg": "none", "path": "from-1.0.0.patch", "size": 50_000,
+        "sha256": digest,
+    });
+    let payload = json!({
+        "fmt": 1, "project": NAME, "target": "virt", "chip": "esp32c6", "chip_id": 13,
+        "channel": "stable", "version": version, "path": path, "size": 700_000, "sha256": digest,
+        "secure_version": 0, "seq": 1_790_000_000, "issued": 1_790_000_000,
+        "expires": 1_797_000_000, "min_from": "1.0.0", "rollout": { "percent": 25 },
+        "policy": { "window": { "start": 60, "end": 300 }, "approval": true, "groups": ["beta"] },
+        "patches": [patch, patch],
+    });
+    envelope(DESCRIPTOR_TYPE, payload.to_string().as_bytes(), &[key])
+        .with("version", version)
+        .with("path", path)
+        .to_string()
+}
+
+/// Returns how many bytes of an ELF file are loaded.
+fn loaded(elf: &Path) -> Result<u64> {
+    let bytes = fs::read(elf).with_context(|| elf.display().to_string())?;
+    let number = |at: usize, len: usize| {
+        let bytes = bytes.get(at..at + len).context("the ELF file is cut short")?;
+        Ok::<_, anyhow::Error>(bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+    };
+    // Program headers: where the first is, size of one, how many.
+    let (start, size, count) = (number(28, 4)?, number(42, 2)?, number(44, 2)?);
+    (0..count).map(|index| number((start + index * size) as usize + 16, 4)).sum()
+}
