@@ -21,6 +21,7 @@ use std::{
 };
 use towline::{Identity, Outcome, Trust, ed25519};
 use towline_descriptor::Version;
+use towline_host::EmbeddedRoot;
 use towline_sim::{
     Device, Kind, Net, Poll, Scheme, SelfTest, Started,
     powercut::{self, Scope},
@@ -233,7 +234,7 @@ fn flash(global: &Global, args: &Flash) -> Result<()> {
 
 fn update(global: &Global, args: &Update) -> Result<()> {
     let ui = global.ui();
-    let (url, trusted) = match (&args.url, &args.target) {
+    let (url, root) = match (&args.url, &args.target) {
         (Some(url), _) => (url.clone(), None),
         (None, target) => {
             let places = Places { store: None, site_dir: None };
@@ -241,7 +242,7 @@ fn update(global: &Global, args: &Update) -> Result<()> {
             let target = target.as_ref().context("either --url or --target")?;
             let url =
                 format!("{}{}", project.config.base_url, descriptor_path(&args.channel, target));
-            (url, Trusted::of(&project, args.root.as_deref())?)
+            (url, embedded_root(&project, args.root.as_deref())?)
         }
     };
     let mut device = open(&args.flash)?;
@@ -256,7 +257,11 @@ fn update(global: &Global, args: &Update) -> Result<()> {
             channel: args.target.is_some().then(|| args.channel.as_str()),
             ..Identity::default()
         },
-        trust: trusted.as_ref().map(Trusted::trust),
+        trust: root.as_ref().map(|root| Trust {
+            root: &root.payload,
+            roots: &root.roots,
+            verify: ed25519,
+        }),
         ..Poll::default()
     };
     let bar = ui.bytes(0);
@@ -292,27 +297,15 @@ fn update(global: &Global, args: &Update) -> Result<()> {
     Ok(())
 }
 
-/// What the firmware of a project trusts.
-struct Trusted {
-    root: Vec<u8>,
-    roots: String,
-}
-
-impl Trusted {
-    /// Takes the root in a file, or the newest of the project; `None` if the
-    /// project has no keys.
-    fn of(project: &Project, file: Option<&Path>) -> Result<Option<Self>> {
-        let root = match file {
-            Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?),
-            None => project.chain()?.map(|chain| chain.newest().payload.clone()),
-        };
-        let roots = format!("{}{}/", project.config.base_url, chain::FOLDER);
-        Ok(root.map(|root| Self { root, roots }))
-    }
-
-    fn trust(&self) -> Trust<'_> {
-        Trust { root: &self.root, roots: &self.roots, verify: ed25519 }
-    }
+/// Returns the root in the firmware of a device: the one in a file, or the
+/// newest of the project; `None` if the project has no keys.
+fn embedded_root(project: &Project, file: Option<&Path>) -> Result<Option<EmbeddedRoot>> {
+    let payload = match file {
+        Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?),
+        None => project.chain()?.map(|chain| chain.newest().payload.clone()),
+    };
+    let roots = format!("{}{}/", project.config.base_url, chain::FOLDER);
+    Ok(payload.map(|payload| EmbeddedRoot { payload, roots }))
 }
 
 fn info(args: &Info) -> Result<()> {
