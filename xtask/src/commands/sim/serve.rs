@@ -3,6 +3,7 @@
 use crate::{
     cli::Global,
     commands::push::TOKEN,
+    config::Config,
     name::TargetName,
     project::{Places, Project},
     site::descriptor_path,
@@ -15,7 +16,7 @@ use std::{
     process::ExitCode,
 };
 use towline_app::rest::{MAX_CHANNELS, Name, Token};
-use towline_host::{Channel, Settings, TokioClock};
+use towline_host::{Channel, EmbeddedRoot, Settings, TokioClock};
 use towline_sim::{Net, Scheme};
 
 /// Let the device answer on the network: its page and its REST API.
@@ -59,12 +60,20 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     device.self_test = args.self_test.outcome();
     device.bootloader = args.bootloader.kind();
     let mut net = Net::new(Scheme::Https, args.ca.as_deref())?.rehearsed_at(args.connect);
+    let project = match &args.target {
+        Some(_) => {
+            let places = Places { store: None, site_dir: None };
+            Some(Project::open(global.manifest.as_deref(), &places)?)
+        }
+        None => None,
+    };
     let mut settings = Settings {
         token: token()?,
-        channels: match &args.target {
-            Some(target) => channels(global, target)?,
+        channels: match project.as_ref().zip(args.target.as_ref()) {
+            Some((project, target)) => channels(&project.config, target)?,
             None => Vec::new(),
         },
+        root: project.as_ref().map(root).transpose()?.flatten(),
         target: args.target.as_ref().map(|target| target.as_str().to_owned()),
         ..Settings::default()
     };
@@ -100,10 +109,16 @@ fn token() -> Result<Option<Token>> {
     Ok(Some(token?))
 }
 
+/// Returns what the firmware of a project would trust.
+fn root(project: &Project) -> Result<Option<EmbeddedRoot>> {
+    Ok(project.chain()?.map(|chain| EmbeddedRoot {
+        payload: chain.newest().payload.clone(),
+        roots: format!("{}root/", project.config.base_url),
+    }))
+}
+
 /// Returns the channels of a target, as its firmware would know them.
-fn channels(global: &Global, target: &TargetName) -> Result<Vec<Channel>> {
-    let places = Places { store: None, site_dir: None };
-    let config = Project::open(global.manifest.as_deref(), &places)?.config;
+fn channels(config: &Config, target: &TargetName) -> Result<Vec<Channel>> {
     let channels = config.channels.keys().take(MAX_CHANNELS).map(|name| {
         let url = format!("{}{}", config.base_url, descriptor_path(name, target));
         let name = Name::try_from(name.as_str()).map_err(|_| {
