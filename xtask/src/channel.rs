@@ -12,6 +12,7 @@ pub mod words;
 
 pub use device::{DeviceId, InvalidDeviceId};
 pub use edit::{Edit, EditError, PolicyChange};
+pub(crate) use terms::unix_seconds;
 pub use terms::{Policy, Terms, moment_text, window};
 
 use crate::{

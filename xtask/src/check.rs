@@ -315,7 +315,6 @@ fn check_descriptor(
     };
     match decide(&running, &descriptor) {
         Decision::Install(_) => Ok(()),
-        Decision::Stay(reason) if reason.is_held_back() => Ok(()),
         Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
     }
 }

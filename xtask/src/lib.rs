@@ -44,6 +44,7 @@ pub mod publish;
 pub mod push;
 pub mod receipt;
 pub mod release;
+pub mod rollout;
 pub mod serve;
 pub mod signing;
 pub mod site;

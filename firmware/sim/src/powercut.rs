@@ -12,6 +12,11 @@
 //! poll again. After every reset a complete verified image has to run, none
 //! that was not accepted unmonitored, and at the end the device has to be up to
 //! date, or back on the old image if the new one is bad.
+//!
+//! On a signed channel, whose keys were replaced meanwhile, it must never know
+//! less of them than it knew after the reset before.
+
+mod signed;
 
 use crate::{
     bootloader::{BootError, Kind, boot},
@@ -23,10 +28,11 @@ use crate::{
 use embassy_futures::block_on;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
+use signed::{Channel, Remembered};
 use std::{fmt, sync::Mutex};
 use towline::{
-    Buffers, Guard, Identity, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, UpdateError,
-    Updater,
+    Buffers, Guard, Identity, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, Trust,
+    UpdateError, Updater,
     descriptor::Chip,
     otadata::{Label, Record, SECTOR, Stage, State},
     schedule::Jitter,
@@ -50,6 +56,8 @@ pub struct Scenario {
     pub before: Before,
     /// What becomes of the new image.
     pub verdict: Verdict,
+    /// Whether the channel is signed.
+    pub signed: bool,
 }
 
 /// Boot selection before the update.
@@ -112,6 +120,7 @@ enum Stop {
 /// The channel that serves the new image, and the images.
 struct World {
     origin: Origin,
+    signed: Channel,
     old: Vec<u8>,
     new: Vec<u8>,
     older: Vec<u8>,
@@ -133,13 +142,16 @@ impl Scenario {
         for bootloader in bootloaders {
             for before in befores {
                 for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
-                    all.push(Self { bootloader, before, verdict });
+                    all.push(Self { bootloader, before, verdict, signed: false });
                 }
             }
         }
         for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
             let bootloader = Kind::AntiRollback { secure_version: 1 };
-            all.push(Self { bootloader, before: Before::Second, verdict });
+            all.push(Self { bootloader, before: Before::Second, verdict, signed: false });
+            for bootloader in bootloaders {
+                all.push(Self { bootloader, before: Before::First, verdict, signed: true });
+            }
         }
         all
     }
@@ -177,7 +189,7 @@ fn try_scenario(world: &World, scenario: Scenario, scope: Scope) -> Summary {
     let mut summary = Summary::default();
     let mut flash = start.clone();
     flash.power_on(None);
-    if let Err(stop) = live(world, scenario, &mut flash, &mut Life::default()) {
+    if let Err(stop) = live(world, scenario, &mut flash, &mut Life::of(scenario)) {
         summary.failures.push(format!("{scenario:?} without a cut: {stop}"));
         return summary;
     }
@@ -224,7 +236,7 @@ fn survive(
     mut flash: Memory,
     cuts: &[Cut],
 ) -> Result<(), String> {
-    let mut life = Life::default();
+    let mut life = Life::of(scenario);
     for cut in cuts.iter().copied().map(Some).chain([None]) {
         flash.power_on(cut);
         match live(world, scenario, &mut flash, &mut life) {
@@ -243,6 +255,28 @@ struct Life {
     accepted: bool,
     /// Trials that were begun; a cut may cost the memory of one.
     trials: usize,
+    /// What the device remembered of the channel at last.
+    remembered: Remembered,
+    /// Whether the channel was signed anew since the device came to rest.
+    refreshed: bool,
+}
+
+impl Life {
+    fn of(scenario: Scenario) -> Self {
+        let remembered = if scenario.signed { Remembered::FIRST } else { Remembered::default() };
+        Self { remembered, ..Self::default() }
+    }
+
+    /// Reads what the device remembers, which must not be less than before.
+    fn remember(&mut self, flash: &Memory) -> Result<(), Stop> {
+        let now = Remembered::read(flash);
+        if !now.is_after(self.remembered) {
+            let text = format!("the device remembers {now:?} after {:?}", self.remembered);
+            return Err(Stop::Violation(text));
+        }
+        self.remembered = now;
+        Ok(())
+    }
 }
 
 /// Runs the device until it rests: up to date, or back on the old image.
@@ -260,6 +294,9 @@ fn live(
             Err(error) => return violation(format!("bricked: {error}")),
             Ok(booted) => booted,
         };
+        if scenario.signed {
+            life.remember(flash)?;
+        }
         let version = booted.head.app.version.to_string();
         let image = world.image(&version);
         if flash.bytes()[booted.offset() as usize..][..image.len()] != *image {
@@ -302,22 +339,33 @@ fn live(
             }
             Guard::Settled | Guard::DidNotBoot { .. } => {}
         }
-        match poll(world, &mut ota)? {
-            Outcome::Installed { .. } | Outcome::Stay(Reason::AwaitingReset) => {}
-            Outcome::Stay(Reason::UpToDate) if is_new => return Ok(()),
+        match poll(world.origin(scenario, life), world.trust(scenario), &mut ota)? {
+            Outcome::Installed { .. } | Outcome::Stay(Reason::AwaitingReset) => continue,
+            Outcome::Stay(Reason::UpToDate) if is_new => {}
             Outcome::Stay(Reason::RolledBack)
-                if scenario.verdict != Verdict::Accept && life.trials > 0 =>
-            {
-                return Ok(());
-            }
+                if scenario.verdict != Verdict::Accept && life.trials > 0 => {}
             Outcome::Stay(reason) => return violation(format!("{version} stays: {reason}")),
         }
+        if !scenario.signed {
+            return Ok(());
+        }
+        life.remember(flash)?;
+        if life.refreshed {
+            return match life.remembered {
+                Remembered::LAST => Ok(()),
+                remembered => violation(format!("the device remembers {remembered:?} at the end")),
+            };
+        }
+        life.refreshed = true;
     }
     violation(format!("no rest after {MOST_BOOTS} boots"))
 }
 
-fn poll(world: &World, ota: &mut Ota<&mut Memory>) -> Result<Outcome, Stop> {
-    let mut origin = world.origin.clone();
+fn poll(
+    mut origin: Origin,
+    trust: Option<Trust<'_>>,
+    ota: &mut Ota<&mut Memory>,
+) -> Result<Outcome, Stop> {
     let outcome = block_on(
         Updater {
             ota,
@@ -328,7 +376,7 @@ fn poll(world: &World, ota: &mut Ota<&mut Memory>) -> Result<Outcome, Stop> {
                 channel: Some("stable"),
                 ..Identity::default()
             },
-            trust: None,
+            trust,
             by_user: false,
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(1),
@@ -355,23 +403,42 @@ impl World {
         let image =
             |version, len| with_secure_version(app_image(Chip::Esp32c3, "lamp", version, len), 1);
         let new = image(NEW, NEW_LEN);
-        let hash =
-            Sha256::digest(&new).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let descriptor = format!(
-            r#"{{"version":"{NEW}","path":"https://example.org/new.bin","fmt":1,"project":"lamp",
-            "target":"desk","channel":"stable","chip":"esp32c3","size":{},"sha256":"{hash}"}}"#,
-            new.len()
-        );
+        let old = image(OLD, OLD_LEN);
+        let fields = |version: &str, image: &[u8]| {
+            let hash: String = Sha256::digest(image).iter().map(|b| format!("{b:02x}")).collect();
+            format!(
+                r#""version":"{version}","path":"https://example.org/new.bin","fmt":1,
+                "project":"lamp","target":"desk","channel":"stable","chip":"esp32c3","chip_id":5,
+                "size":{},"sha256":"{hash}""#,
+                image.len()
+            )
+        };
+        let (of_old, of_new) = (fields(OLD, &old), fields(NEW, &new));
         let mut origin = Origin::default();
         origin.loses_after = Some(LOST_AFTER);
-        origin.serve("/ota/stable/desk.json", descriptor.into());
         origin.serve("/new.bin", new.clone());
+        let signed = Channel::new([OLD, &of_old], [NEW, &of_new], &origin);
+        origin.serve("/ota/stable/desk.json", format!("{{{of_new}}}").into());
         Self {
             origin,
+            signed,
             new,
-            old: image(OLD, OLD_LEN),
+            old,
             older: app_image(Chip::Esp32c3, "lamp", "0.9.0", OLD_LEN / 2),
         }
+    }
+
+    /// Returns what the channel serves.
+    fn origin(&self, scenario: Scenario, life: &Life) -> Origin {
+        match (scenario.signed, life.refreshed) {
+            (false, _) => self.origin.clone(),
+            (true, false) => self.signed.offering.clone(),
+            (true, true) => self.signed.refreshed.clone(),
+        }
+    }
+
+    fn trust(&self, scenario: Scenario) -> Option<Trust<'_>> {
+        scenario.signed.then(|| self.signed.trust())
     }
 
     fn image(&self, version: &str) -> &[u8] {
@@ -417,6 +484,12 @@ impl World {
                 record(&mut flash, 0, valid(1));
                 record(&mut flash, 1, valid(2));
             }
+        }
+        if scenario.signed {
+            let mut ota = Ota::open(&mut flash, table.offset(old)).expect("a sound image runs");
+            let outcome = poll(self.signed.earlier.clone(), self.trust(scenario), &mut ota);
+            assert!(matches!(outcome, Ok(Outcome::Stay(Reason::UpToDate))), "{outcome:?}");
+            assert_eq!(Remembered::read(&flash), Remembered::FIRST);
         }
         flash
     }

@@ -1,7 +1,7 @@
 //! Ids of devices, as people write them.
 
-use sha2::{Digest, Sha256};
 use std::str::FromStr;
+use towline::place::device_hash;
 use towline_descriptor::DeviceHash;
 
 /// The id of a device: its MAC address, or what its firmware says instead.
@@ -16,11 +16,7 @@ pub struct InvalidDeviceId;
 impl DeviceId {
     /// Returns the id as lists of the devices of a project have it.
     pub fn hash(&self, project: &str) -> DeviceHash {
-        let digest =
-            Sha256::new().chain_update(project).chain_update([0]).chain_update(&self.0).finalize();
-        let mut hash = [0; 8];
-        hash.copy_from_slice(&digest[..8]);
-        DeviceHash(hash)
+        device_hash(project, &self.0)
     }
 }
 

@@ -216,7 +216,7 @@ pub fn window(text: &str) -> Option<Window> {
 
 /// Returns the seconds since 1970 of a time of the file; parts of a second do
 /// not count.
-pub(super) fn unix_seconds(datetime: &Datetime) -> Result<u64, &'static str> {
+pub(crate) fn unix_seconds(datetime: &Datetime) -> Result<u64, &'static str> {
     let expected = "expected a date and time with its offset, such as 2026-12-24T18:00:00+01:00";
     let (Some(date), Some(time), Some(offset)) = (datetime.date, datetime.time, datetime.offset)
     else {

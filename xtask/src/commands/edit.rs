@@ -168,7 +168,7 @@ pub(super) fn served_versions<'r>(
 }
 
 /// Refuses a channel that towline.toml does not name.
-pub(super) fn known(project: &Project, channel: &ChannelName) -> Result<()> {
+pub(crate) fn known(project: &Project, channel: &ChannelName) -> Result<()> {
     let known = &project.config.channels;
     if known.contains_key(channel) {
         return Ok(());

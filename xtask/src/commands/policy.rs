@@ -22,9 +22,9 @@ use towline_descriptor::{self as wire, DeviceHash, Priority, Version, Window};
 /// belongs to the channel and holds for whatever release it serves. What is
 /// not named stays as it is; without options the policy is shown.
 ///
-/// A device that does not know the time does not wait for a window or a date
-/// in vain: it installs nothing until it does. Whoever asks for an update on
-/// the device's page or API has thereby agreed, at any hour.
+/// Where there is a date or a window, a device that does not know the time
+/// installs nothing until it does. Whoever asks for an update on the device's
+/// page or API has thereby agreed, at any hour.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The channel.

@@ -1,5 +1,6 @@
-//! `sim`: a device on this machine.
+//! `sim`: a device on this machine, or a fleet on paper.
 
+mod rollout;
 mod serve;
 
 use super::print_json;
@@ -48,6 +49,7 @@ enum Command {
     Info(Info),
     Serve(serve::Args),
     Rollback(Rollback),
+    Rollout(rollout::Args),
     Powercut(PowerCut),
 }
 
@@ -181,6 +183,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Info(args) => info(args)?,
         Command::Serve(args) => return serve::run(global, args),
         Command::Rollback(args) => rollback(args)?,
+        Command::Rollout(args) => return rollout::run(global, args),
         Command::Powercut(args) => return powercut(global, args),
     }
     Ok(ExitCode::SUCCESS)

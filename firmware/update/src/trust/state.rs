@@ -1,21 +1,27 @@
 //! What a device remembers of the channels that it trusts: two records in the
 //! two sectors of the partition `towline`.
 //!
-//! ```text
-//! 0      4            8          10        11         12    16         24        32
-//! | TWT1 | generation | root len | channels | flags   | 0xFF | followed | failed: running |
-//! 32                64                            160
-//! | failed: SHA-256 | 4 x {channel, key, seq}      | payload of the root, padded to 32 |
-//! ... then SHA-256 of all that, programmed last
-//! ```
+//! | bytes       | what                                                      |
+//! |-------------|-----------------------------------------------------------|
+//! | 0 - 3       | `TWT1`                                                    |
+//! | 4 - 7       | generation; odd ones stand in the second sector           |
+//! | 8 - 9       | length of the payload of the root, at most 2048           |
+//! | 10          | number of channels                                        |
+//! | 11          | bit 0: a channel was followed; bit 1: a release failed    |
+//! | 16 - 23     | the channel that was followed, as a [`NameHash`]          |
+//! | 24 - 31     | the version that ran when the release had failed, as such |
+//! | 32 - 63     | SHA-256 of the release that failed                        |
+//! | 64 - 159    | 4 channels: [`NameHash`], key id, `seq`                   |
+//! | 160 -       | payload of the root, padded to a multiple of 32 bytes     |
+//! | the next 32 | SHA-256 of all that, programmed last                      |
 //!
 //! Numbers are little-endian, and what is not used is 0xFF. The record of the
 //! higher generation decides, and the other one is rewritten: a cut leaves what
 //! was there before, or what was to be written.
 //!
 //! The partition holds nothing secret. Who can write flash can write it too, as
-//! he can the firmware; with flash encryption it belongs among the encrypted
-//! partitions, and reads and writes are aligned for that.
+//! he can the firmware. This is how it reads; with flash encryption it belongs
+//! among the encrypted partitions, and is written in units that suit it.
 
 use crate::{layout::Region, otadata::SECTOR};
 use embedded_storage::nor_flash::NorFlash;
@@ -247,3 +253,6 @@ impl State {
         self.generation % 2
     }
 }
+
+#[cfg(test)]
+mod tests;

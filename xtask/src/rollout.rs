@@ -1,0 +1,324 @@
+//! A rollout on paper: who gets what when, before anything is published.
+//!
+//! ```text
+//! stages -> rendering -> descriptors -+
+//!                                     +-> towline::decide, at each poll of each device -> Course
+//! fleet  -> device: id, zone, phase --+                                                  chart, svg
+//! ```
+//!
+//! Nothing is modelled that the real code decides: places, windows, dates and
+//! steps are those of the device. What is made up is the fleet: when devices
+//! ask, where they are, and when their users agree. The same seed gives the
+//! same course.
+
+mod chart;
+mod device;
+mod fleet;
+mod svg;
+
+pub use chart::{chart, headline};
+pub use fleet::{Change, Duration, Fleet, InvalidDuration, InvalidRun, InvalidStage, Run, Stage};
+pub use svg::svg;
+
+use crate::{
+    channel::{Channels, Terms},
+    config::Config,
+    name::{ChannelName, TargetName},
+    release::Record,
+    site::{Form, Offer, SiteError, plain},
+};
+use rayon::prelude::*;
+use serde::Serialize;
+use towline::Reason;
+use towline_descriptor::{Descriptor, Rollout, Version};
+
+/// Points of time at which the fleet is counted, beside the start.
+const TICKS: usize = 240;
+
+/// What devices read from a point of time on.
+#[derive(Debug)]
+pub struct Phase {
+    /// When it begins, in seconds from the start.
+    pub at: u64,
+    /// How far the release is rolled out.
+    pub rollout: Rollout,
+    document: Vec<u8>,
+}
+
+/// Renders the descriptor of each stage. The channel's own rollout holds until
+/// the first.
+///
+/// # Errors
+/// [`SiteError::TooLong`]. `None` if the channel serves nothing to the target.
+pub fn phases(
+    config: &Config,
+    channels: &Channels,
+    releases: &[Record],
+    channel: &ChannelName,
+    target: &TargetName,
+    stages: &[Stage],
+) -> Result<Option<Vec<Phase>>, SiteError> {
+    let terms = channels.terms(channel);
+    let mut points = vec![(0, terms.rollout)];
+    let mut sorted = stages.to_vec();
+    sorted.sort_by_key(|stage| stage.at);
+    for stage in &sorted {
+        let rollout = stage.change.after(points[points.len() - 1].1);
+        // Two at once: the later of them counts.
+        points.retain(|(at, _)| *at != stage.at.seconds());
+        points.push((stage.at.seconds(), rollout));
+    }
+    let mut phases = Vec::new();
+    for (at, rollout) in points {
+        let staged = Terms { rollout, policy: terms.policy.clone() };
+        let channels = channels.clone().on_terms(channel, staged);
+        let Some(offer) = Offer::of(config, &channels, releases, channel, target) else {
+            return Ok(None);
+        };
+        phases.push(Phase { at, rollout, document: plain(&offer.make(Form::Plain)?) });
+    }
+    Ok(Some(phases))
+}
+
+/// What all devices of a fleet have in common.
+#[derive(Clone, Debug)]
+pub struct Board<'a> {
+    /// The project.
+    pub project: &'a str,
+    /// The channel that they follow.
+    pub channel: &'a ChannelName,
+    /// Their target.
+    pub target: &'a TargetName,
+    /// The release that they are offered, which says what the board is like.
+    pub record: &'a Record,
+}
+
+/// Why a device does not run the offered release.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// It is switched off.
+    Off,
+    /// It has not asked yet.
+    Unasked,
+    /// It has installed a release on the way.
+    OnTheWay,
+    /// Its last poll ended so.
+    Told(Reason),
+}
+
+impl Wait {
+    /// Returns it in a few words.
+    pub fn label(self) -> String {
+        match self {
+            Self::Off => "switched off".into(),
+            Self::Unasked => "has not asked yet".into(),
+            Self::OnTheWay => "on the way, over a release between".into(),
+            Self::Told(Reason::NotInRollout) => "not in the rollout yet".into(),
+            Self::Told(Reason::Paused) => "rollout paused".into(),
+            Self::Told(Reason::OutsideWindow) => "asked outside the window".into(),
+            Self::Told(Reason::NeedsApproval) => "waits for its user to agree".into(),
+            Self::Told(Reason::NotYet) => "not valid yet".into(),
+            Self::Told(Reason::Ended) => "not valid any more".into(),
+            Self::Told(Reason::NotForThisDevice) => "for other devices or groups".into(),
+            Self::Told(Reason::TooOld) => "too old, and no way up".into(),
+            Self::Told(Reason::Downgrade) => "runs a newer version".into(),
+            Self::Told(reason) => reason.to_string(),
+        }
+    }
+
+    /// Returns where it comes in a list.
+    fn order(self) -> usize {
+        match self {
+            Self::OnTheWay => 0,
+            Self::Told(Reason::OutsideWindow) => 1,
+            Self::Told(Reason::NeedsApproval) => 2,
+            Self::Told(Reason::NotInRollout) => 3,
+            Self::Told(Reason::Paused) => 4,
+            Self::Told(Reason::NotYet) => 5,
+            Self::Told(Reason::Ended) => 6,
+            Self::Told(Reason::NotForThisDevice) => 7,
+            Self::Told(Reason::TooOld) => 8,
+            Self::Told(Reason::Downgrade) => 9,
+            Self::Told(_) => 10,
+            Self::Unasked => 11,
+            Self::Off => 12,
+        }
+    }
+}
+
+/// How a rollout went.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// How many devices there are.
+    pub devices: u32,
+    /// The release that is offered.
+    pub goal: Version,
+    /// Seconds from the start of each count.
+    pub times: Vec<u64>,
+    /// How many devices run each version at each of these times: the goal, then
+    /// the others from the newest to the oldest.
+    pub versions: Vec<(Version, Vec<u32>)>,
+    /// How many devices wait, and why.
+    pub waits: Vec<(Wait, Vec<u32>)>,
+}
+
+impl Course {
+    /// Returns how many devices run the goal at each time.
+    pub fn done(&self) -> &[u32] {
+        &self.versions[0].1
+    }
+
+    /// Returns the seconds after which this part of all devices runs the goal.
+    pub fn reached(&self, percent: u32) -> Option<u64> {
+        let needed = u64::from(self.devices) * u64::from(percent);
+        let tick = self.done().iter().position(|done| u64::from(*done) * 100 >= needed)?;
+        Some(self.times[tick])
+    }
+}
+
+/// Lets a fleet poll through these phases, the first of which begins at 0.
+///
+/// # Panics
+/// If a descriptor is not one that devices read.
+pub fn simulate(fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) -> Course {
+    let mut documents: Vec<_> = phases.iter().map(|phase| phase.document.clone()).collect();
+    let offers: Vec<_> = phases
+        .iter()
+        .zip(&mut documents)
+        .map(|(phase, document)| {
+            (phase.at, Descriptor::parse(document).expect("what is rendered can be read"))
+        })
+        .collect();
+    let goal = &offers[0].1;
+    let mut versions = vec![goal.version.clone()];
+    let steps = goal.steps.iter().map(|step| &step.version);
+    for version in steps.chain(fleet.runs.iter().map(|run| &run.version)) {
+        if !versions.contains(version) {
+            versions.push(version.clone());
+        }
+    }
+    versions[1..].sort_by(|a, b| b.precedence(a));
+    let times: Vec<_> =
+        (0..=TICKS as u64).map(|tick| tick * fleet.span.seconds() / TICKS as u64).collect();
+    let tally = (0..fleet.devices)
+        .into_par_iter()
+        .fold(
+            || Tally::new(versions.len(), times.len()),
+            |mut tally, index| {
+                device::live(fleet, board, &offers, &versions, index, |at, version, wait| {
+                    tally.count(times.partition_point(|time| *time < at), version, wait);
+                });
+                tally
+            },
+        )
+        .reduce(|| Tally::new(versions.len(), times.len()), Tally::merge);
+    let mut waits: Vec<_> =
+        tally.waits.into_iter().map(|(wait, changes)| (wait, sums(&changes))).collect();
+    waits.sort_by_key(|(wait, _)| wait.order());
+    waits.retain(|(_, counts)| counts.iter().any(|count| *count > 0));
+    Course {
+        devices: fleet.devices,
+        goal: goal.version.clone(),
+        versions: versions.into_iter().zip(tally.versions.iter().map(|c| sums(c))).collect(),
+        times,
+        waits,
+    }
+}
+
+/// Changes from each count to the next.
+struct Tally {
+    versions: Vec<Vec<i32>>,
+    waits: Vec<(Wait, Vec<i32>)>,
+    ticks: usize,
+}
+
+/// How a device is: the place of its version in the list, and why it waits.
+type State = (usize, Option<Wait>);
+
+impl Tally {
+    fn new(versions: usize, ticks: usize) -> Self {
+        Self { versions: vec![vec![0; ticks]; versions], waits: Vec::new(), ticks }
+    }
+
+    /// Counts a device whose state changes at a tick.
+    fn count(&mut self, tick: usize, old: Option<State>, new: State) {
+        if tick >= self.ticks {
+            return;
+        }
+        for (state, change) in old.map(|state| (state, -1)).into_iter().chain([(new, 1)]) {
+            self.versions[state.0][tick] += change;
+            if let Some(wait) = state.1 {
+                self.changes(wait)[tick] += change;
+            }
+        }
+    }
+
+    fn changes(&mut self, wait: Wait) -> &mut Vec<i32> {
+        let known = self.waits.iter().position(|(known, _)| *known == wait);
+        let index = known.unwrap_or_else(|| {
+            self.waits.push((wait, vec![0; self.ticks]));
+            self.waits.len() - 1
+        });
+        &mut self.waits[index].1
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        let add = |to: &mut Vec<i32>, from: &[i32]| {
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+        };
+        for (to, from) in self.versions.iter_mut().zip(&other.versions) {
+            add(to, from);
+        }
+        for (wait, from) in &other.waits {
+            add(self.changes(*wait), from);
+        }
+        self
+    }
+}
+
+fn sums(changes: &[i32]) -> Vec<u32> {
+    let mut sum = 0;
+    let add = |change: &i32| {
+        sum += change;
+        u32::try_from(sum).expect("whoever leaves was counted")
+    };
+    changes.iter().map(add).collect()
+}
+
+/// A course for machines.
+#[derive(Serialize)]
+pub struct Report<'a> {
+    release: &'a Version,
+    devices: u32,
+    /// Seconds after which half, nine tenths and 99 % of the devices run it.
+    reached: [(u32, Option<u64>); 3],
+    samples: Vec<Sample<'a>>,
+}
+
+#[derive(Serialize)]
+struct Sample<'a> {
+    /// Seconds from the start.
+    at: u64,
+    versions: indexmap::IndexMap<&'a str, u32>,
+    waiting: indexmap::IndexMap<String, u32>,
+}
+
+impl<'a> Report<'a> {
+    /// Makes the report of a course.
+    pub fn of(course: &'a Course) -> Self {
+        let sample = |(tick, at): (usize, &u64)| Sample {
+            at: *at,
+            versions: course.versions.iter().map(|(v, c)| (v.as_str(), c[tick])).collect(),
+            waiting: course.waits.iter().map(|(w, c)| (w.label(), c[tick])).collect(),
+        };
+        Self {
+            release: &course.goal,
+            devices: course.devices,
+            reached: [50, 90, 99].map(|percent| (percent, course.reached(percent))),
+            samples: course.times.iter().enumerate().map(sample).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
