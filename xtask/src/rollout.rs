@@ -112,7 +112,7 @@ impl Wait {
         match self {
             Self::Off => "switched off".into(),
             Self::Unasked => "has not asked yet".into(),
-            Self::OnTheWay => "on the way, over a release between".into(),
+            Self::OnTheWay => "on the way up".into(),
             Self::Told(Reason::NotInRollout) => "not in the rollout yet".into(),
             Self::Told(Reason::Paused) => "rollout paused".into(),
             Self::Told(Reason::OutsideWindow) => "asked outside the window".into(),

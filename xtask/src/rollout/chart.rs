@@ -70,12 +70,18 @@ pub fn headline(course: &Course, fleet: &Fleet, board: &Board<'_>) -> String {
 /// Says when parts of the fleet run the goal.
 pub(super) fn summary(course: &Course) -> String {
     let span = Duration::from_seconds(course.times.last().copied().unwrap_or(0));
-    let part = |(percent, name): (u32, &str)| match course.reached(percent) {
-        Some(0) => format!("{name} at the start"),
-        Some(at) => format!("{name} after {}", Duration::from_seconds(at)),
-        None => format!("{name} not within {span}"),
-    };
-    [(50, "half of them"), (90, "90 %"), (99, "99 %")].map(part).join(", ")
+    let mut parts = Vec::new();
+    for (percent, name) in [(50, "half of them"), (90, "90 %"), (99, "99 %")] {
+        match course.reached(percent) {
+            Some(0) => parts.push(format!("{name} at the start")),
+            Some(at) => parts.push(format!("{name} after {}", Duration::from_seconds(at))),
+            None => {
+                parts.push(format!("{name} not within {span}"));
+                break;
+            }
+        }
+    }
+    parts.join(", ")
 }
 
 /// Says how far a release is rolled out, in a word or two.

@@ -62,9 +62,11 @@ pub fn svg(course: &Course, fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) 
         .collect();
     let mut body = String::new();
     text(&mut body, LEFT, 34.0, "title", "start", &title);
-    text(&mut body, LEFT, 56.0, "quiet", "start", &format!("{channel} {reached}"));
-    let what_runs = Diagram { top: 118.0, height: 210.0, course };
-    text(&mut body, LEFT, 84.0, "head", "start", "What devices run");
+    text(&mut body, LEFT, 57.0, "quiet", "start", &channel);
+    text(&mut body, LEFT, 77.0, "quiet", "start", &reached);
+    text(&mut body, LEFT, 110.0, "head", "start", "What devices run");
+    text(&mut body, RIGHT, 110.0, "quiet", "end", "Percentages in the lists: at the end");
+    let what_runs = Diagram { top: 156.0, height: 210.0, course };
     what_runs.draw(&mut body, &versions);
     what_runs.stages(&mut body, phases);
     let mut y = what_runs.bottom() + 46.0;

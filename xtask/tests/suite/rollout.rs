@@ -80,7 +80,7 @@ fn a_first_flash_is_not_held_back() {
 }
 
 #[test]
-fn devices_that_are_too_old_are_led_over_a_release_between() {
+fn devices_that_are_too_old_are_led_over_releases_between() {
     let project = released();
     release(&project, "2.0.0", "1.0.0");
     let said = release(&project, "3.0.0", "2.0.0");
@@ -134,4 +134,54 @@ fn what_stops_a_bad_release_is_told_together() {
     let help =
         project.done(&["rollout", "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(help.contains("a new release starts at the same percentage"), "{help}");
+}
+
+#[test]
+fn a_rollout_is_seen_before_it_is_published() {
+    let project = released();
+    project.build(&CHIPS, "1.1.0").done(&["release"]);
+    let before = project.read("dist/site/releases.json");
+    let arguments = [
+        "sim",
+        "rollout",
+        "stable",
+        "--target",
+        "esp32c3",
+        "--stage",
+        "0h=5%",
+        "--stage",
+        "24h=25%",
+        "--stage",
+        "72h=100%",
+        "--offline",
+        "10",
+        "--seed",
+        "7",
+    ];
+    let shown = project.done(&[&arguments[..], &["--svg", "rollout.svg"]].concat());
+    assert!(shown.starts_with("lamp 1.1.0 on stable for esp32c3: 1000 devices"), "{shown}");
+    assert!(shown.contains("<- 25 %") && shown.contains("switched off"), "{shown}");
+    assert!(project.read("rollout.svg").starts_with("<svg xmlns="));
+    let course: serde_json::Value =
+        serde_json::from_str(&project.done(&[&arguments[..], &["--json"]].concat())).unwrap();
+    assert_eq!((&course["release"], &course["devices"]), (&"1.1.0".into(), &1000.into()));
+    let last = course["samples"].as_array().unwrap().last().unwrap();
+    let off = last["waiting"]["switched off"].as_u64().unwrap();
+    assert_eq!(last["versions"]["1.1.0"].as_u64().unwrap() + off, 1000);
+    assert_eq!(project.read("dist/site/releases.json"), before);
+    assert!(!project.path("channels.toml").exists());
+}
+
+#[test]
+fn a_rollout_that_cannot_be_is_not_drawn() {
+    let project = released();
+    let sim = |more: &[&str]| {
+        let base = ["sim", "rollout", "stable", "--target", "esp32c3"];
+        project.fails(&[&base[..], more].concat())
+    };
+    assert!(sim(&[]).contains("hint: say what the fleet runs: `--from 0.9.0=100%`"));
+    assert!(sim(&["--from", "0.9.0=60%", "--from", "0.8.0=50%"]).contains("more than 100 %"));
+    assert!(sim(&["--from", "0.9.0=100%", "--period", "5s"]).contains("--period"));
+    let error = project.fails(&["sim", "rollout", "stable", "--target", "desk"]);
+    assert!(error.contains("towline.toml has no target `desk`"), "{error}");
 }
