@@ -130,31 +130,35 @@ impl<'a> Document<'a> {
     // Apart from what comes after, for the sake of the stack; so is `read`.
     #[inline(never)]
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
-        if document.len() > MAX_DOCUMENT {
-            return Err(DocumentError::TooLarge);
-        }
-        let mut fields = Fields::default();
-        let mut envelope = envelope::Fields::default();
-        json::read_object(document, |key, value| match envelope.take(key, value)? {
-            Some(value) => fields.take(key, value),
-            None => Ok(()),
-        })?;
-        let outer = fields.finish()?;
-        Ok(match envelope.finish()? {
-            None => Self::Plain(outer),
-            Some(envelope) if envelope.payload_type() == DESCRIPTOR_TYPE => {
-                Self::Signed(SignedDescriptor {
-                    version: outer.version,
-                    path: outer.path,
-                    envelope,
-                })
-            }
-            Some(_) => return Err(DocumentError::Invalid("payloadType")),
+        let mut fields = Fields::new();
+        let envelope = fields.read_document(document)?;
+        Ok(match envelope {
+            None => Self::Plain(fields.descriptor),
+            Some(envelope) => Self::Signed(SignedDescriptor {
+                version: fields.descriptor.version,
+                path: fields.descriptor.path,
+                envelope,
+            }),
         })
     }
 }
 
 impl<'a> SignedDescriptor<'a> {
+    /// Parses a published descriptor in place, as [`Document::parse`] does.
+    /// Returns `None` if it is a plain one.
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn parse(document: &'a mut [u8]) -> Result<Option<Self>, DocumentError> {
+        let mut fields = Fields::new();
+        let envelope = fields.read_document(document)?;
+        Ok(envelope.map(|envelope| Self {
+            version: fields.descriptor.version,
+            path: fields.descriptor.path,
+            envelope,
+        }))
+    }
+
     /// Returns the signatures.
     pub fn envelope(&self) -> &Envelope<'a> {
         &self.envelope
@@ -169,31 +173,24 @@ impl<'a> SignedDescriptor<'a> {
     /// descriptor from another may be missing.
     #[inline(never)]
     pub fn read(self) -> Result<Descriptor<'a>, DocumentError> {
-        let mut fields = Fields::default();
+        let mut fields = Fields::new();
         json::read_object(self.envelope.into_payload(), |key, value| fields.take(key, value))?;
-        let descriptor = fields.finish()?;
+        fields.finish()?;
+        let Fields { descriptor, seen } = &fields;
         if descriptor.version != self.version {
             return Err(DocumentError::Differs("version"));
         }
         if descriptor.path != self.path {
             return Err(DocumentError::Differs("path"));
         }
-        for (field, is_there) in [
-            ("fmt", descriptor.fmt.is_some()),
-            ("project", descriptor.project.is_some()),
-            ("target", descriptor.target.is_some()),
-            ("chip_id", descriptor.chip_id.is_some()),
-            ("channel", descriptor.channel.is_some()),
-            ("size", descriptor.size.is_some()),
-            ("sha256", descriptor.sha256.is_some()),
-            ("seq", descriptor.seq.is_some()),
-            ("expires", descriptor.expires.is_some()),
-        ] {
-            if !is_there {
-                return Err(DocumentError::Missing(field));
+        let needed =
+            ["fmt", "project", "target", "chip_id", "channel", "size", "sha256", "seq", "expires"];
+        for (place, name) in FIELDS.into_iter().enumerate() {
+            if needed.contains(&name) && seen & 1 << place == 0 {
+                return Err(DocumentError::Missing(name));
             }
         }
-        Ok(descriptor)
+        Ok(fields.descriptor)
     }
 }
 
@@ -204,9 +201,13 @@ impl<'a> Descriptor<'a> {
     /// # Errors
     /// [`DocumentError`]; nothing is returned unless all of it is sound.
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
-        match Document::parse(document)? {
-            Document::Plain(descriptor) => Ok(descriptor),
-            Document::Signed(signed) => signed.read(),
+        let mut fields = Fields::new();
+        match fields.read_document(document)? {
+            None => Ok(fields.descriptor),
+            Some(envelope) => {
+                let Descriptor { version, path, .. } = fields.descriptor;
+                SignedDescriptor { version, path, envelope }.read()
+            }
         }
     }
 
@@ -220,93 +221,170 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-/// The fields of a descriptor while it is read.
-#[derive(Default)]
+/// A descriptor while it is read. It is filled where it stands, for it is large
+/// and stacks are small.
 struct Fields<'a> {
-    version: Option<Version>,
-    path: Option<&'a str>,
-    fmt: Option<u64>,
-    project: Option<&'a str>,
-    target: Option<&'a str>,
-    channel: Option<&'a str>,
-    chip: Option<&'a str>,
-    chip_id: Option<u16>,
-    size: Option<u32>,
-    sha256: Option<Sha256>,
-    secure_version: Option<u32>,
-    seq: Option<u64>,
-    issued: Option<u64>,
-    expires: Option<u64>,
-    min_from: Option<Version>,
-    steps: Option<heapless::Vec<Step<'a>, MAX_STEPS, u8>>,
-    rollout: Option<Rollout>,
-    policy: Option<Policy<'a>>,
-    notes: Option<&'a str>,
-    patches: Option<heapless::Vec<Patch<'a>, MAX_PATCHES, u8>>,
+    descriptor: Descriptor<'a>,
+    /// Which fields were there, by their place in [`FIELDS`].
+    seen: u32,
 }
+
+/// The fields that a descriptor may have.
+const FIELDS: [&str; 20] = [
+    "version",
+    "path",
+    "fmt",
+    "project",
+    "target",
+    "channel",
+    "chip",
+    "chip_id",
+    "size",
+    "sha256",
+    "secure_version",
+    "seq",
+    "issued",
+    "expires",
+    "min_from",
+    "steps",
+    "rollout",
+    "policy",
+    "notes",
+    "patches",
+];
 
 impl<'a> Fields<'a> {
+    fn new() -> Self {
+        let descriptor = Descriptor {
+            version: Version::UNSET,
+            path: "",
+            fmt: None,
+            project: None,
+            target: None,
+            channel: None,
+            chip: None,
+            chip_id: None,
+            size: None,
+            sha256: None,
+            secure_version: None,
+            seq: None,
+            issued: None,
+            expires: None,
+            min_from: None,
+            steps: heapless::Vec::new(),
+            rollout: Rollout::default(),
+            policy: Policy::default(),
+            notes: None,
+            patches: heapless::Vec::new(),
+        };
+        Self { descriptor, seen: 0 }
+    }
+
     fn take(&mut self, key: &str, value: Value<'a>) -> Result<(), DocumentError> {
-        match key {
-            "version" => set(&mut self.version, "version", parsed(value)),
-            "path" => set(&mut self.path, "path", value.into_str()),
-            "fmt" => set(&mut self.fmt, "fmt", value.as_number()),
-            "project" => set(&mut self.project, "project", value.into_str()),
-            "target" => set(&mut self.target, "target", value.into_str()),
-            "channel" => set(&mut self.channel, "channel", value.into_str()),
-            "chip" => set(&mut self.chip, "chip", value.into_str()),
-            "chip_id" => set(&mut self.chip_id, "chip_id", value.as_number()),
-            "size" => set(&mut self.size, "size", value.as_number()),
-            "sha256" => set(&mut self.sha256, "sha256", digest(value)),
-            "secure_version" => set(&mut self.secure_version, "secure_version", value.as_number()),
-            "seq" => set(&mut self.seq, "seq", value.as_number()),
-            "issued" => set(&mut self.issued, "issued", value.as_number()),
-            "expires" => set(&mut self.expires, "expires", value.as_number()),
-            "min_from" => set(&mut self.min_from, "min_from", parsed(value)),
-            "steps" => set(&mut self.steps, "steps", Some(policy::parse_steps(value)?)),
-            "rollout" => set(&mut self.rollout, "rollout", Some(policy::parse_rollout(value)?)),
-            "policy" => set(&mut self.policy, "policy", Some(policy::parse_policy(value)?)),
-            "notes" => set(&mut self.notes, "notes", value.into_str()),
-            "patches" => set(&mut self.patches, "patches", Some(parse_patches(value)?)),
-            _ => Ok(()),
+        let Some(place) = FIELDS.iter().position(|field| *field == key) else { return Ok(()) };
+        let name = FIELDS[place];
+        let Descriptor {
+            version,
+            path,
+            fmt,
+            project,
+            target,
+            channel,
+            chip,
+            chip_id,
+            size,
+            sha256,
+            secure_version,
+            seq,
+            issued,
+            expires,
+            min_from,
+            steps,
+            rollout,
+            policy,
+            notes,
+            patches,
+        } = &mut self.descriptor;
+        match name {
+            "version" => fill(version, name, parsed(value)),
+            "path" => fill(path, name, value.into_str()),
+            "fmt" => fill(fmt, name, value.as_number().map(Some)),
+            "project" => fill(project, name, value.into_str().map(Some)),
+            "target" => fill(target, name, value.into_str().map(Some)),
+            "channel" => fill(channel, name, value.into_str().map(Some)),
+            "chip" => fill(chip, name, value.into_str().map(Some)),
+            "chip_id" => fill(chip_id, name, value.as_number().map(Some)),
+            "size" => fill(size, name, value.as_number().map(Some)),
+            "sha256" => fill(sha256, name, digest(value).map(Some)),
+            "secure_version" => fill(secure_version, name, value.as_number().map(Some)),
+            "seq" => fill(seq, name, value.as_number().map(Some)),
+            "issued" => fill(issued, name, value.as_number().map(Some)),
+            "expires" => fill(expires, name, value.as_number().map(Some)),
+            "min_from" => fill(min_from, name, parsed(value).map(Some)),
+            "steps" => policy::parse_steps(value, steps),
+            "rollout" => policy::parse_rollout(value).map(|parsed| *rollout = parsed),
+            "policy" => policy::parse_policy(value, policy),
+            "notes" => fill(notes, name, value.into_str().map(Some)),
+            _ => parse_patches(value, patches),
+        }?;
+        let bit = 1 << place;
+        if self.seen & bit != 0 {
+            return Err(DocumentError::Duplicate(name));
+        }
+        self.seen |= bit;
+        Ok(())
+    }
+
+    /// Reads a published descriptor, and returns its envelope if it has one.
+    fn read_document(
+        &mut self,
+        document: &'a mut [u8],
+    ) -> Result<Option<Envelope<'a>>, DocumentError> {
+        if document.len() > MAX_DOCUMENT {
+            return Err(DocumentError::TooLarge);
+        }
+        let mut envelope = envelope::Fields::default();
+        json::read_object(document, |key, value| match envelope.take(key, value)? {
+            Some(value) => self.take(key, value),
+            None => Ok(()),
+        })?;
+        self.finish()?;
+        let envelope = envelope.finish()?;
+        match &envelope {
+            Some(envelope) if envelope.payload_type() != DESCRIPTOR_TYPE => {
+                Err(DocumentError::Invalid("payloadType"))
+            }
+            _ => Ok(envelope),
         }
     }
 
-    fn finish(self) -> Result<Descriptor<'a>, DocumentError> {
-        if self.fmt.is_some_and(|fmt| fmt != FORMAT) {
+    /// Finds out whether what has to be there is there.
+    fn finish(&self) -> Result<(), DocumentError> {
+        if self.descriptor.fmt.is_some_and(|fmt| fmt != FORMAT) {
             return Err(DocumentError::UnknownFormat);
         }
-        Ok(Descriptor {
-            version: self.version.ok_or(DocumentError::Missing("version"))?,
-            path: self.path.ok_or(DocumentError::Missing("path"))?,
-            fmt: self.fmt,
-            project: self.project,
-            target: self.target,
-            channel: self.channel,
-            chip: self.chip,
-            chip_id: self.chip_id,
-            size: self.size,
-            sha256: self.sha256,
-            secure_version: self.secure_version,
-            seq: self.seq,
-            issued: self.issued,
-            expires: self.expires,
-            min_from: self.min_from,
-            steps: self.steps.unwrap_or_default(),
-            rollout: self.rollout.unwrap_or_default(),
-            policy: self.policy.unwrap_or_default(),
-            notes: self.notes,
-            patches: self.patches.unwrap_or_default(),
-        })
+        for (place, name) in ["version", "path"].into_iter().enumerate() {
+            if self.seen & 1 << place == 0 {
+                return Err(DocumentError::Missing(name));
+            }
+        }
+        Ok(())
     }
 }
 
-fn parse_patches(
-    value: Value<'_>,
-) -> Result<heapless::Vec<Patch<'_>, MAX_PATCHES, u8>, DocumentError> {
+/// Fills a field. `None` is no valid value.
+fn fill<T>(field: &mut T, name: &'static str, value: Option<T>) -> Result<(), DocumentError> {
+    *field = value.ok_or(DocumentError::Invalid(name))?;
+    Ok(())
+}
+
+fn parse_patches<'a>(
+    value: Value<'a>,
+    patches: &mut heapless::Vec<Patch<'a>, MAX_PATCHES, u8>,
+) -> Result<(), DocumentError> {
     let invalid = DocumentError::Invalid("patches");
     let Value::Nested(list) = value else { return Err(invalid) };
-    let mut patches = heapless::Vec::new();
+    patches.clear();
     json::read_array(list, |value| {
         let Value::Nested(object) = value else { return Err(invalid) };
         let mut from_sha256 = None;
@@ -330,8 +408,7 @@ fn parse_patches(
             sha256: sha256.ok_or(DocumentError::Missing("patches.sha256"))?,
         };
         patches.push(patch).map_err(|_| invalid)
-    })?;
-    Ok(patches)
+    })
 }
 
 #[cfg(test)]

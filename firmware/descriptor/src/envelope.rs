@@ -68,8 +68,11 @@ pub struct Role {
 pub struct Envelope<'a> {
     payload_type: &'a str,
     payload: &'a mut [u8],
-    signatures: heapless::Vec<(KeyId, Signature), MAX_SIGNATURES, u8>,
+    signatures: Signatures<'a>,
 }
+
+/// Signatures, still in the buffer of their document.
+type Signatures<'a> = heapless::Vec<(KeyId, &'a [u8; 64]), MAX_SIGNATURES, u8>;
 
 impl Key {
     /// Returns the id of the key.
@@ -140,7 +143,7 @@ impl<'a> Envelope<'a> {
             let id = key.id();
             self.signatures.iter().filter(|(of, _)| *of == id).any(|(_, signature)| {
                 pre_authentication(self.payload_type, self.payload, |parts| {
-                    verify(key, parts, signature)
+                    verify(key, parts, &Signature(**signature))
                 })
             })
         };
@@ -166,7 +169,7 @@ impl<'a> Envelope<'a> {
 pub(crate) struct Fields<'a> {
     payload_type: Option<&'a str>,
     payload: Option<&'a mut [u8]>,
-    signatures: Option<heapless::Vec<(KeyId, Signature), MAX_SIGNATURES, u8>>,
+    signatures: Option<Signatures<'a>>,
 }
 
 impl<'a> Fields<'a> {
@@ -207,7 +210,7 @@ fn payload<'a>(value: Value<'a>) -> Option<&'a mut [u8]> {
     Some(&mut text[..len])
 }
 
-fn signatures(value: Value<'_>) -> Option<heapless::Vec<(KeyId, Signature), MAX_SIGNATURES, u8>> {
+fn signatures(value: Value<'_>) -> Option<Signatures<'_>> {
     let Value::Nested(list) = value else { return None };
     let mut signatures = heapless::Vec::new();
     let invalid = DocumentError::Invalid("signatures");
@@ -220,10 +223,9 @@ fn signatures(value: Value<'_>) -> Option<heapless::Vec<(KeyId, Signature), MAX_
             "sig" => set(&mut signature, "signatures", payload(value)),
             _ => Ok(()),
         })?;
-        let signature: [u8; 64] =
-            signature.and_then(|bytes| (&*bytes).try_into().ok()).ok_or(invalid)?;
+        let signature = signature.and_then(|bytes| (&*bytes).try_into().ok()).ok_or(invalid)?;
         match keyid.map(KeyId::from_str) {
-            Some(Ok(id)) => signatures.push((id, Signature(signature))).map_err(|_| invalid),
+            Some(Ok(id)) => signatures.push((id, signature)).map_err(|_| invalid),
             // Of a key that is named in another way: none of ours.
             _ => Ok(()),
         }

@@ -256,12 +256,13 @@ impl fmt::Debug for DeviceHash {
 }
 
 /// Reads the steps of a descriptor.
-pub(crate) fn parse_steps(
-    value: Value<'_>,
-) -> Result<heapless::Vec<Step<'_>, MAX_STEPS, u8>, DocumentError> {
+pub(crate) fn parse_steps<'a>(
+    value: Value<'a>,
+    steps: &mut heapless::Vec<Step<'a>, MAX_STEPS, u8>,
+) -> Result<(), DocumentError> {
     let invalid = DocumentError::Invalid("steps");
     let Value::Nested(list) = value else { return Err(invalid) };
-    let mut steps = heapless::Vec::new();
+    steps.clear();
     json::read_array(list, |value| {
         let Value::Nested(object) = value else { return Err(invalid) };
         let mut version = None;
@@ -288,8 +289,7 @@ pub(crate) fn parse_steps(
             min_from,
         };
         steps.push(step).map_err(|_| invalid)
-    })?;
-    Ok(steps)
+    })
 }
 
 /// Reads how far a release is rolled out.
@@ -306,40 +306,33 @@ pub(crate) fn parse_rollout(value: Value<'_>) -> Result<Rollout, DocumentError> 
 }
 
 /// Reads a policy.
-pub(crate) fn parse_policy(value: Value<'_>) -> Result<Policy<'_>, DocumentError> {
+pub(crate) fn parse_policy<'a>(
+    value: Value<'a>,
+    policy: &mut Policy<'a>,
+) -> Result<(), DocumentError> {
     let Value::Nested(object) = value else { return Err(DocumentError::Invalid("policy")) };
-    let mut not_before = None;
-    let mut not_after = None;
     let mut window = None;
     let mut approval = None;
     let mut priority = None;
-    let mut groups = None;
-    let mut devices = None;
     let mut downgrade = None;
-    let mut metadata = None;
+    *policy = Policy::default();
     json::read_object(object, |key, value| match key {
-        "not_before" => set(&mut not_before, "policy.not_before", value.as_number()),
-        "not_after" => set(&mut not_after, "policy.not_after", value.as_number()),
+        "not_before" => set(&mut policy.not_before, "policy.not_before", value.as_number()),
+        "not_after" => set(&mut policy.not_after, "policy.not_after", value.as_number()),
         "window" => set(&mut window, "policy.window", parse_window(value)),
         "approval" => set(&mut approval, "policy.approval", value.as_bool()),
         "priority" => set(&mut priority, "policy.priority", parse_priority(value)),
-        "groups" => set(&mut groups, "policy.groups", list(value, Value::into_str)),
-        "devices" => set(&mut devices, "policy.devices", list(value, parsed)),
+        "groups" => list(&mut policy.groups, "policy.groups", value, Value::into_str),
+        "devices" => list(&mut policy.devices, "policy.devices", value, parsed),
         "downgrade" => set(&mut downgrade, "policy.downgrade", value.as_bool()),
-        "metadata" => set(&mut metadata, "policy.metadata", parse_metadata(value)),
+        "metadata" => set(&mut policy.metadata, "policy.metadata", parse_metadata(value)),
         _ => Ok(()),
     })?;
-    Ok(Policy {
-        not_before,
-        not_after,
-        window,
-        approval: approval.unwrap_or_default(),
-        priority: priority.unwrap_or_default(),
-        groups: groups.unwrap_or_default(),
-        devices: devices.unwrap_or_default(),
-        downgrade: downgrade.unwrap_or_default(),
-        metadata,
-    })
+    policy.window = window;
+    policy.approval = approval.unwrap_or_default();
+    policy.priority = priority.unwrap_or_default();
+    policy.downgrade = downgrade.unwrap_or_default();
+    Ok(())
 }
 
 fn parse_window(value: Value<'_>) -> Option<Window> {
@@ -372,15 +365,20 @@ fn parse_metadata(value: Value<'_>) -> Option<&str> {
 
 /// Reads a list of at least one element: an empty one might mean all or none.
 fn list<'a, T, const N: usize>(
+    list: &mut heapless::Vec<T, N, u8>,
+    name: &'static str,
     value: Value<'a>,
     element: impl Fn(Value<'a>) -> Option<T>,
-) -> Option<heapless::Vec<T, N, u8>> {
-    let Value::Nested(text) = value else { return None };
-    let mut list = heapless::Vec::new();
-    let invalid = DocumentError::Invalid("policy");
-    json::read_array(text, |value| list.push(element(value).ok_or(invalid)?).map_err(|_| invalid))
-        .ok()?;
-    (!list.is_empty()).then_some(list)
+) -> Result<(), DocumentError> {
+    let invalid = DocumentError::Invalid(name);
+    let Value::Nested(text) = value else { return Err(invalid) };
+    if !list.is_empty() {
+        return Err(DocumentError::Duplicate(name));
+    }
+    let read = json::read_array(text, |value| {
+        list.push(element(value).ok_or(invalid)?).map_err(|_| invalid)
+    });
+    if read.is_err() || list.is_empty() { Err(invalid) } else { Ok(()) }
 }
 
 /// Parses a string.
@@ -435,7 +433,7 @@ mod tests {
     use std::{string::ToString, vec::Vec};
 
     fn policy(text: &str) -> Result<(), DocumentError> {
-        parse_policy(Value::Nested(&mut text.as_bytes().to_vec())).map(|_| ())
+        parse_policy(Value::Nested(&mut text.as_bytes().to_vec()), &mut Policy::default())
     }
 
     #[test]
@@ -444,7 +442,8 @@ mod tests {
             "approval":true,"priority":"urgent","groups":["beta","g\u0061mma"],
             "devices":["0123456789abcdef"],"downgrade":true,"metadata":{"a":[1,"}"]},"new":0}"#
             .to_vec();
-        let policy = parse_policy(Value::Nested(&mut text)).unwrap();
+        let mut policy = Policy::default();
+        parse_policy(Value::Nested(&mut text), &mut policy).unwrap();
         assert_eq!((policy.not_before, policy.not_after), (Some(1), Some(2)));
         assert_eq!(policy.window.unwrap().to_string(), "23:00-04:30");
         assert!(policy.approval && policy.downgrade && policy.priority == Priority::Urgent);
@@ -486,7 +485,9 @@ mod tests {
     #[test]
     fn a_priority_that_is_not_known_is_normal() {
         let mut text = *br#"{"priority":"cosmic"}"#;
-        assert_eq!(parse_policy(Value::Nested(&mut text)).unwrap().priority, Priority::Normal);
+        let mut policy = Policy::default();
+        parse_policy(Value::Nested(&mut text), &mut policy).unwrap();
+        assert_eq!(policy.priority, Priority::Normal);
     }
 
     #[test]

@@ -31,6 +31,9 @@ struct Parts<'a> {
 }
 
 impl Version {
+    /// What stands where a version is still to be read. It is none.
+    pub(crate) const UNSET: Self = Self(heapless::String::new());
+
     /// Parses a version.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ fuzz_target!(|data: &[u8]| {
         .partitions()
         .filter_map(|slot| layout.region(slot))
         .chain([layout.otadata])
+        .chain(layout.trusted)
         .collect();
     assert!(layout.slots().len() >= 2);
     for (index, a) in regions.iter().enumerate() {

@@ -101,14 +101,14 @@ impl Table {
             entry
         };
         let entry = |kind, subtype, offset, size| named("", kind, subtype, offset, size);
-        let mut table = named("towline", 1, 6, Self::TRUSTED, 0x2000);
-        table.extend(entry(1, 0, Self::OTADATA, 0x2000));
+        let mut table = entry(1, 0, Self::OTADATA, 0x2000);
         for slot in 0..self.slots {
             table.extend(entry(0, 0x10 + slot as u8, self.offset(slot), self.slot_size));
         }
         if self.factory {
             table.extend(entry(0, 0, self.offset(self.slots), self.slot_size));
         }
+        table.extend(named("towline", 1, 6, Self::TRUSTED, 0x2000));
         table
     }
 }

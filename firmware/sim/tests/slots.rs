@@ -179,6 +179,21 @@ fn a_slot_is_made_of_whole_sectors_behind_the_table() {
 }
 
 #[test]
+fn a_partition_for_trust_has_two_sectors_of_its_own() {
+    let layout = Layout::read(&mut device([Some("1.0.0"), None, None], [None, None]), 0x8000);
+    let trusted = towline::Region { offset: Table::TRUSTED, size: 0x2000 };
+    assert_eq!(layout.unwrap().trusted, Some(trusted));
+    let entry = 3 * 32;
+    for (at, value) in [(4, Table::OTADATA), (4, 0x1_0000), (4, 0x9100), (8, 0x1000), (8, 0)] {
+        assert_eq!(refusal(word(entry + at, value)), LayoutError::BadRegion);
+    }
+    // Under another name it is none of the client's.
+    let mut flash = device([Some("1.0.0"), None, None], [None, None]);
+    flash.bytes_mut()[0x8000 + entry + 12] = b'T';
+    assert_eq!(Layout::read(&mut flash, 0x8000).unwrap().trusted, None);
+}
+
+#[test]
 fn slots_that_the_bootloader_would_count_otherwise_are_refused() {
     let with_slot = |number: u8| {
         refusal(move |bytes| {

@@ -114,9 +114,9 @@ pub enum Reason {
 
 /// An image that a descriptor names: the offered one, or one on the way there.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Candidate<'d> {
-    pub(crate) version: &'d Version,
-    pub(crate) path: &'d str,
+struct Candidate<'d> {
+    version: &'d Version,
+    path: &'d str,
     size: Option<u32>,
     sha256: Option<&'d Sha256>,
     secure_version: Option<u32>,
@@ -131,13 +131,9 @@ pub(crate) struct Candidate<'d> {
 /// it to devices that [come from another channel](Running::switched). What a
 /// user asks for need not wait for approval nor for the time of day.
 pub fn decide(running: &Running<'_>, offered: &Descriptor<'_>) -> Decision {
-    let offer = choose(running, offered).and_then(|chosen| {
-        let (size, sha256) = chosen.size.zip(chosen.sha256).ok_or(Reason::Unverifiable)?;
-        Ok(Offer { version: chosen.version.clone(), size, sha256: *sha256 })
-    });
-    match offer {
+    match choose(running, offered) {
         Err(reason) => Decision::Stay(reason),
-        Ok(offer) => Decision::Install(offer),
+        Ok((offer, _)) => Decision::Install(offer),
     }
 }
 
@@ -157,11 +153,11 @@ pub(crate) fn foreign(running: &Running<'_>, offered: &Descriptor<'_>) -> Option
     }
 }
 
-/// Returns the image to install.
+/// Returns the image to install, and its URL.
 pub(crate) fn choose<'d>(
     running: &Running<'_>,
     offered: &'d Descriptor<'_>,
-) -> Result<Candidate<'d>, Reason> {
+) -> Result<(Offer, &'d str), Reason> {
     let unless = |ok: bool, reason| if ok { Ok(()) } else { Err(reason) };
     foreign(running, offered).map_or(Ok(()), Err)?;
     let chosen = candidate(running, offered)?;
@@ -169,7 +165,7 @@ pub(crate) fn choose<'d>(
         chosen.secure_version.is_none_or(|version| version >= running.secure_version),
         Reason::SecureVersion,
     )?;
-    let size = chosen.size.filter(|_| chosen.sha256.is_some()).ok_or(Reason::Unverifiable)?;
+    let (size, sha256) = chosen.size.zip(chosen.sha256).ok_or(Reason::Unverifiable)?;
     unless(size <= running.slot_size, Reason::TooLarge)?;
     unless(is_addressed(running, &offered.policy), Reason::NotForThisDevice)?;
     unless(!offered.rollout.paused, Reason::Paused)?;
@@ -178,7 +174,7 @@ pub(crate) fn choose<'d>(
         Reason::NotInRollout,
     )?;
     is_time(running, &offered.policy)?;
-    Ok(chosen)
+    Ok((Offer { version: chosen.version.clone(), size, sha256: *sha256 }, chosen.path))
 }
 
 /// Returns the highest version that the device may go to.

@@ -20,7 +20,9 @@
 //!   leads to sound images only, and one that never ran boots on trial;
 //! - boot selection changes last, by writing the record of otadata that does
 //!   not decide at present: whatever is cut short, the running firmware stays
-//!   bootable.
+//!   bootable;
+//! - firmware that carries a root installs only what the project signed
+//!   ([`trust`]; `security` has what that is worth).
 #![no_std]
 
 #[cfg(test)]
@@ -39,6 +41,9 @@ pub mod otadata;
 pub mod pace;
 pub mod place;
 pub mod schedule;
+#[cfg(doc)]
+#[doc = include_str!("../docs/security.md")]
+pub mod security {}
 mod signature;
 pub mod slot;
 pub mod transport;

@@ -19,7 +19,7 @@ use crate::{
     clock::Clock,
     decide::{Reason, Running, foreign},
     descriptor::{
-        Descriptor, Document, DocumentError, Envelope, Role, Root, SignedDescriptor, Verify,
+        Descriptor, DocumentError, Envelope, Role, Root, SignedDescriptor, Verify,
         envelope::ROOT_TYPE, root::MAX_ROOT,
     },
     layout::Region,
@@ -152,10 +152,15 @@ pub(crate) struct Trusted {
 struct RootHead {
     project: NameHash,
     version: u32,
-    /// Who signs it and the next one.
-    signers: Role,
-    /// Who signs the channel.
-    channel: Option<Role>,
+    /// Who signs what was asked for; `None` if nobody does.
+    role: Option<Role>,
+}
+
+/// For what the role is that is looked up in a root.
+#[derive(Clone, Copy)]
+enum For<'a> {
+    Roots,
+    Channel(&'a str),
 }
 
 impl Trusted {
@@ -205,8 +210,8 @@ impl Trusted {
         embedded: &[u8],
         scratch: &mut [u8; MAX_ROOT],
     ) -> Result<(), TrustError> {
-        let own = root_head(embedded, "", scratch).map_err(TrustError::Embedded)?;
-        let held = root_head(&self.root[..self.len], "", scratch).ok();
+        let own = root_head(embedded, For::Roots, scratch).map_err(TrustError::Embedded)?;
+        let held = root_head(&self.root[..self.len], For::Roots, scratch).ok();
         match held.filter(|held| held.project == own.project) {
             Some(held) if held.version > own.version => {
                 (self.project, self.version) = (held.project, held.version);
@@ -239,16 +244,24 @@ impl Trusted {
         if envelope.payload_type() != ROOT_TYPE {
             return Err(TrustError::Root(DocumentError::Invalid("payloadType")));
         }
-        let next = root_head(envelope.payload(), "", scratch).map_err(TrustError::Root)?;
+        let next = root_head(envelope.payload(), For::Roots, scratch).map_err(TrustError::Root)?;
         if next.project != self.project {
             return Err(TrustError::RootProject);
         }
         if next.version != self.next_root() {
             return Err(TrustError::RootVersion);
         }
-        let before = root_head(&self.root[..self.len], "", scratch).map_err(TrustError::Root)?;
-        envelope.signed_by(&before.signers, verify).ok_or(TrustError::RootBefore)?;
-        envelope.signed_by(&next.signers, verify).ok_or(TrustError::RootItself)?;
+        let before =
+            root_head(&self.root[..self.len], For::Roots, scratch).map_err(TrustError::Root)?;
+        let is_signed = |role: &Option<Role>| {
+            role.as_ref().is_some_and(|role| envelope.signed_by(role, verify).is_some())
+        };
+        if !is_signed(&before.role) {
+            return Err(TrustError::RootBefore);
+        }
+        if !is_signed(&next.role) {
+            return Err(TrustError::RootItself);
+        }
         let payload = envelope.payload();
         self.root[..payload.len()].copy_from_slice(payload);
         self.len = payload.len();
@@ -267,10 +280,12 @@ impl Trusted {
         scratch: &mut [u8; MAX_ROOT],
     ) -> Result<(SignedDescriptor<'d>, Newest), Refusal> {
         let channel = channel.ok_or(TrustError::NoChannel)?;
-        let signed = signed(document)?;
-        let root = root_head(&self.root[..self.len], channel, scratch);
-        let role = root.map_err(TrustError::Embedded)?.channel.ok_or(TrustError::NoRole)?;
-        let keys = signed.envelope().signed_by(&role, verify).ok_or(TrustError::Signatures)?;
+        let signed = SignedDescriptor::parse(document).map_err(Refusal::Document)?;
+        let signed = signed.ok_or(TrustError::Unsigned)?;
+        let root = root_head(&self.root[..self.len], For::Channel(channel), scratch);
+        let root = root.as_ref().map_err(|error| TrustError::Embedded(*error))?;
+        let role = root.role.as_ref().ok_or(TrustError::NoRole)?;
+        let keys = signed.envelope().signed_by(role, verify).ok_or(TrustError::Signatures)?;
         let key = keys.first().ok_or(TrustError::Signatures)?.id();
         let channel = NameHash::of(channel);
         // What a key signed that may sign no more counts no more.
@@ -294,30 +309,27 @@ impl Trusted {
     }
 }
 
-/// Reads the signed descriptor of a document.
-#[inline(never)]
-fn signed(document: &mut [u8]) -> Result<SignedDescriptor<'_>, Refusal> {
-    match Document::parse(document).map_err(Refusal::Document)? {
-        Document::Signed(signed) => Ok(signed),
-        Document::Plain(_) => Err(TrustError::Unsigned.into()),
-    }
-}
-
 /// Reads the payload of a root, of which `scratch` gets a copy.
 #[inline(never)]
 fn root_head(
     payload: &[u8],
-    channel: &str,
+    what: For<'_>,
     scratch: &mut [u8; MAX_ROOT],
 ) -> Result<RootHead, DocumentError> {
     let copy = scratch.get_mut(..payload.len()).ok_or(DocumentError::TooLarge)?;
     copy.copy_from_slice(payload);
+    let channel = match what {
+        For::Roots => "",
+        For::Channel(channel) => channel,
+    };
     let root = Root::parse(copy, channel)?;
     Ok(RootHead {
         project: NameHash::of(root.project),
         version: root.version,
-        signers: root.root,
-        channel: root.channel,
+        role: match what {
+            For::Roots => Some(root.root),
+            For::Channel(_) => root.channel,
+        },
     })
 }
 

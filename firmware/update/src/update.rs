@@ -331,7 +331,10 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
                         Err(error) => Err(descriptor_fetch(error)),
                     };
                 }
-                Err(error) => verdict = Err(error),
+                Err(error) => {
+                    self.buffers.kept = Kept::NOTHING;
+                    verdict = Err(error);
+                }
             }
         }
         self.conclude(id, etag, verdict)

@@ -50,11 +50,12 @@ impl Secrets {
         let mut push = |needle: &[u8]| {
             self.0.push((name.to_owned(), Finder::new(needle).into_owned()));
         };
+        let (Held::Encrypted(pem) | Held::Plain(pem)) = held;
+        let lines = pem.lines().filter(|line| line.len() >= 64 && !line.starts_with('-'));
+        lines.for_each(|line| push(line.as_bytes()));
         match held {
             // What is encrypted is only known as it is.
-            Held::Encrypted(pem) => {
-                pem.lines().filter(|line| line.len() >= 64).for_each(|l| push(l.as_bytes()));
-            }
+            Held::Encrypted(_) => {}
             Held::Plain(_) => {
                 let Ok(key) = held.read(name) else { return };
                 let seed = key.seed();
@@ -137,7 +138,13 @@ fn private_block(bytes: &[u8]) -> Option<&str> {
     let lines = body[..end].split(|byte| b"\r\n\\\"' \t,".contains(byte));
     let is_key = lines.into_iter().any(|line| {
         let line = line.strip_prefix(b"n").filter(|l| l.len() % 4 == 0).unwrap_or(line);
-        line.len() >= MIN_LINE && base64_len(line) == line.len()
+        // Rulers of comments are none.
+        let has = |kind: fn(&u8) -> bool| line.iter().any(kind);
+        line.len() >= MIN_LINE
+            && base64_len(line) == line.len()
+            && has(u8::is_ascii_uppercase)
+            && has(u8::is_ascii_lowercase)
+            && has(u8::is_ascii_digit)
     });
     is_key.then_some(kind)
 }
@@ -183,7 +190,9 @@ mod tests {
         secrets.add("channel-0", &Held::Plain(key.to_pem()));
         let seed = key.seed();
         let hex: String = seed.iter().map(|byte| format!("{byte:02X}")).collect();
-        for text in [seed.to_vec(), hex.into(), BASE64_STANDARD.encode(seed.as_ref()).into()] {
+        let line = key.to_pem().lines().nth(1).unwrap().to_owned();
+        let base64 = BASE64_STANDARD.encode(seed.as_ref());
+        for text in [seed.to_vec(), hex.into(), base64.into(), line.into()] {
             let text = [b"\0firmware ", &text[..], b" more"].concat();
             assert!(secrets.find(&text).unwrap().contains("channel-0"));
             assert_eq!(Secrets::default().find(&text), None);

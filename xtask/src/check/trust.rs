@@ -153,9 +153,7 @@ impl<'a> Trust<'a> {
         path: &str,
         bytes: &[u8],
     ) -> Option<Problem> {
-        if self.chain.is_none() {
-            return None;
-        }
+        self.chain.as_ref()?;
         let file = path.rsplit('/').next().unwrap_or_default();
         let signature = format!("{path}{}", minisig::EXTENSION);
         let of = (file, release.version.as_str(), index.project.as_str());

@@ -6,6 +6,7 @@ mod serve;
 use super::print_json;
 use crate::{
     cli::Global,
+    keys::chain,
     name::{ChannelName, TargetName},
     project::{Places, Project},
     site::descriptor_path,
@@ -18,8 +19,9 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use towline::{Identity, Outcome};
+use towline::{Identity, Outcome, Trust, ed25519};
 use towline_descriptor::Version;
+use towline_host::EmbeddedRoot;
 use towline_sim::{
     Device, Kind, Net, Poll, Scheme, SelfTest, Started,
     powercut::{self, Scope},
@@ -96,6 +98,10 @@ struct Update {
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// The root that its firmware was built with, as `cargo xtask keys export`
+    /// writes it [default: the newest of the project].
+    #[arg(long, value_name = "FILE", requires = "target")]
+    root: Option<PathBuf>,
     /// How the self-test of the new firmware ends.
     #[arg(long, value_enum, default_value = "passes")]
     self_test: Test,
@@ -228,13 +234,15 @@ fn flash(global: &Global, args: &Flash) -> Result<()> {
 
 fn update(global: &Global, args: &Update) -> Result<()> {
     let ui = global.ui();
-    let url = match (&args.url, &args.target) {
-        (Some(url), _) => url.clone(),
+    let (url, root) = match (&args.url, &args.target) {
+        (Some(url), _) => (url.clone(), None),
         (None, target) => {
             let places = Places { store: None, site_dir: None };
-            let config = Project::open(global.manifest.as_deref(), &places)?.config;
+            let project = Project::open(global.manifest.as_deref(), &places)?;
             let target = target.as_ref().context("either --url or --target")?;
-            format!("{}{}", config.base_url, descriptor_path(&args.channel, target))
+            let url =
+                format!("{}{}", project.config.base_url, descriptor_path(&args.channel, target));
+            (url, embedded_root(&project, args.root.as_deref())?)
         }
     };
     let mut device = open(&args.flash)?;
@@ -249,6 +257,11 @@ fn update(global: &Global, args: &Update) -> Result<()> {
             channel: args.target.is_some().then(|| args.channel.as_str()),
             ..Identity::default()
         },
+        trust: root.as_ref().map(|root| Trust {
+            root: &root.payload,
+            roots: &root.roots,
+            verify: ed25519,
+        }),
         ..Poll::default()
     };
     let bar = ui.bytes(0);
@@ -282,6 +295,17 @@ fn update(global: &Global, args: &Update) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Returns the root in the firmware of a device: the one in a file, or the
+/// newest of the project; `None` if the project has no keys.
+fn embedded_root(project: &Project, file: Option<&Path>) -> Result<Option<EmbeddedRoot>> {
+    let payload = match file {
+        Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?),
+        None => project.chain()?.map(|chain| chain.newest().payload.clone()),
+    };
+    let roots = format!("{}{}/", project.config.base_url, chain::FOLDER);
+    Ok(payload.map(|payload| EmbeddedRoot { payload, roots }))
 }
 
 fn info(args: &Info) -> Result<()> {

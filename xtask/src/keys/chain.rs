@@ -120,6 +120,9 @@ impl Signed {
     ///
     /// # Errors
     /// If it is too large for devices.
+    ///
+    /// # Panics
+    /// Never: a root is plain data.
     pub fn new(root: Root) -> Result<Self, ChainError> {
         let payload = serde_json::to_vec(&root).expect("plain data");
         let sealed = Sealed {
@@ -173,6 +176,9 @@ impl Signed {
     }
 
     /// Returns the file.
+    ///
+    /// # Panics
+    /// Never: signatures are plain data.
     pub fn to_file(&self) -> Vec<u8> {
         let mut text = serde_json::to_vec_pretty(&self.sealed).expect("plain data");
         text.push(b'\n');

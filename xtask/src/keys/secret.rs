@@ -44,6 +44,9 @@ impl SecretKey {
     }
 
     /// Returns the public half.
+    ///
+    /// # Panics
+    /// Never: no secret has a public half of small order.
     pub fn public(&self) -> PublicKey {
         PublicKey::new(*self.0.pk).expect("the public half of a key is one")
     }

@@ -10,7 +10,10 @@ use std::{
     thread,
 };
 use towline_descriptor::Chip;
-use xtask::serve::{Identity, Server};
+use xtask::{
+    serve::{Identity, Server},
+    signing::clock,
+};
 
 const CHIP: [Chip; 1] = [Chip::Esp32c3];
 
@@ -197,4 +200,61 @@ fn a_foreign_project_is_published_and_followed_as_it_is() {
     assert_eq!(poll("stable")["reason"], "up to date");
     assert_eq!(poll("testing")["runs"], "v2.1.1");
     assert_eq!(poll("testing")["reason"], "up to date");
+}
+
+/// Lets a device of the project poll, as firmware with its root would.
+fn update_signed(project: &Project, host: &Host, arguments: &[&str]) -> std::process::Output {
+    let ca = host.ca.display().to_string();
+    let update = ["sim", "update", "--target", "esp32c3", "--ca", &ca, "--json"];
+    project.xtask(&[&update, arguments].concat())
+}
+
+#[test]
+fn a_device_with_the_root_follows_signed_channels_through_every_change_of_keys() {
+    let project = Project::new(&CHIP);
+    fs::create_dir_all(project.path("dist/site")).unwrap();
+    let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
+    publish_at(&project, &host);
+    // The device knows the time, and what was signed long ago has expired.
+    let publisher = |arguments: &[&str]| {
+        let now = clock().to_string();
+        let output = project.xtask_with(arguments, &[("SOURCE_DATE_EPOCH", &now)]);
+        assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
+    };
+    let release = |version| {
+        project.build(&CHIP, version);
+        publisher(&["release"]);
+    };
+    publisher(&["keys", "init"]);
+    project.done(&["keys", "export", "--out", "first-root.json"]);
+    release("1.0.0");
+    project.done(&["sim", "flash", "--target", "esp32c3"]);
+    release("1.1.0");
+    let installed = |arguments: &[&str]| -> serde_json::Value {
+        let output = update_signed(&project, &host, arguments);
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()["installed"].clone()
+    };
+    assert_eq!(installed(&[]), "1.1.0");
+    // Off for three changes of the root key and two of the channel key.
+    for arguments in [&["keys", "rotate", "--root"][..], &["keys", "rotate"]].repeat(2) {
+        publisher(arguments);
+    }
+    publisher(&["keys", "rotate", "--root"]);
+    release("1.2.0");
+    assert_eq!(installed(&["--root", "first-root.json"]), "1.2.0");
+
+    // Whoever controls the host puts nothing on it.
+    release("1.3.0");
+    let path = "dist/site/ota/stable/esp32c3.json";
+    let sound = project.read(path);
+    let mut plain: serde_json::Value = serde_json::from_str(&sound).unwrap();
+    plain.as_object_mut().unwrap().retain(|key, _| key == "version" || key == "path");
+    project.write(path, plain.to_string());
+    let output = update_signed(&project, &host, &[]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let error = text(&output.stderr);
+    assert!(error.contains("not trusted: the descriptor is not signed"), "{error}");
+    project.write(path, sound);
+    assert_eq!(installed(&[]), "1.3.0");
 }

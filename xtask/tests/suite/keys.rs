@@ -33,7 +33,7 @@ fn ids(project: &Project, role: &str) -> Vec<String> {
 
 /// Returns the key files of a kind.
 fn files(project: &Project, kind: &str) -> Vec<PathBuf> {
-    let entries = project.keys(".").read_dir().unwrap();
+    let entries = project.keys("").read_dir().unwrap();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| {
         let name = path.file_name().unwrap().to_string_lossy();
@@ -70,13 +70,13 @@ fn a_dry_run_makes_nothing() {
     let shown = project.done(&["keys", "init", "--dry-run"]);
     assert!(shown.contains("root/1.json"), "{shown}");
     assert_tree(&project.path("."), &before);
-    assert!(!project.keys(".").exists());
+    assert!(!project.keys("").exists());
     project.done(&["keys", "init"]);
-    let (before, keys) = (tree(&project.path(".")), tree(&project.keys(".")));
+    let (before, keys) = (tree(&project.path(".")), tree(&project.keys("")));
     let shown = project.done(&["keys", "rotate", "--dry-run"]);
     assert!(shown.starts_with("root 1 -> 2\n- "), "{shown}");
     assert_tree(&project.path("."), &before);
-    assert_tree(&project.keys("."), &keys);
+    assert_tree(&project.keys(""), &keys);
 }
 
 #[test]
@@ -297,10 +297,10 @@ fn channels_can_have_keys_of_their_own() {
 #[test]
 fn a_killed_init_is_completed_with_the_keys_that_it_made() {
     let project = with_keys();
-    let keys = tree(&project.keys("."));
+    let keys = tree(&project.keys(""));
     fs::remove_dir_all(project.path("root")).unwrap();
     project.done(&["keys", "init"]);
-    assert_tree(&project.keys("."), &keys);
+    assert_tree(&project.keys(""), &keys);
     // Without the channel key, only that one is made.
     fs::remove_dir_all(project.path("root")).unwrap();
     let root = files(&project, "root");
@@ -314,12 +314,12 @@ fn a_killed_init_is_completed_with_the_keys_that_it_made() {
 fn a_killed_change_is_completed_by_the_same_command() {
     let project = with_keys();
     project.done(&["keys", "rotate"]);
-    let (keys, second) = (tree(&project.keys(".")), ids(&project, "*"));
+    let (keys, second) = (tree(&project.keys("")), ids(&project, "*"));
     // Killed before the root was written: the key is there, no root names it.
     fs::remove_file(project.path("root/2.json")).unwrap();
     project.done(&["keys", "rotate"]);
     assert_eq!(ids(&project, "*"), second);
-    assert_tree(&project.keys("."), &keys);
+    assert_tree(&project.keys(""), &keys);
     // Killed before the partial root was removed.
     fs::copy(project.path("root/2.json"), project.path("root/2.json.partial")).unwrap();
     project.done(&["keys", "rotate"]);

@@ -19,4 +19,5 @@ mod rollout;
 mod signing;
 mod site;
 mod support;
+mod tutorial;
 mod wire;

@@ -1,5 +1,9 @@
-//! Signed sites: what is published, what stands, and what each attack leaves of
-//! it. Commands only, as people and CI run them.
+//! Signed sites: what is published, and what stands. Commands only, as people
+//! and CI run them.
+
+mod attacks;
+mod people;
+mod secrets;
 
 use crate::support::{NOW, Project, assert_tree, text, tree};
 use serde_json::Value;
@@ -7,7 +11,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    process::Command,
 };
 use towline::ed25519;
 use towline_descriptor::{Chip, Descriptor, Document, Role, Root};
@@ -98,7 +101,7 @@ fn copy(from: &Path, to: &Path) {
 
 fn channel_key(project: &Project) -> PathBuf {
     let mut files: Vec<_> =
-        project.keys(".").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        project.keys("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| {
         path.to_string_lossy().contains("channel-") && path.extension().unwrap() == "pem"
     });
@@ -114,9 +117,6 @@ fn what_channels_serve_is_signed_for_devices_with_the_exported_root() {
         let found = opened(&project, &format!("ota/stable/{target}.json"));
         assert_eq!(found, Some((now, now, "1.0.0".into())));
     }
-    let plain: Value =
-        serde_json::from_str(&project.read("dist/site").as_str()).unwrap_or_default();
-    assert_eq!(plain, Value::Null);
     let descriptor: Value =
         serde_json::from_str(&project.read(&format!("dist/site/{DESCRIPTOR}"))).unwrap();
     // Readers that know no more than these two find them.
@@ -250,7 +250,7 @@ fn a_rotated_channel_key_takes_over() {
     // CI has the old key still: it is told, and the site stands.
     let before = tree(&project.path("dist/site"));
     let new_key =
-        project.keys(".").read_dir().unwrap().map(|entry| entry.unwrap().path()).find(|path| {
+        project.keys("").read_dir().unwrap().map(|entry| entry.unwrap().path()).find(|path| {
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             name.starts_with("channel-") && name.ends_with(".pem") && *path != old_key
         });
@@ -277,7 +277,7 @@ fn a_rotated_channel_key_takes_over() {
 fn a_lost_channel_key_is_replaced_with_the_root_key_alone() {
     let project = signed();
     let first = seq(&project);
-    for (path, _) in tree(&project.keys(".")) {
+    for (path, _) in tree(&project.keys("")) {
         if path.to_string_lossy().starts_with("channel-") {
             fs::remove_file(project.keys(path)).unwrap();
         }
@@ -329,350 +329,4 @@ fn a_rotated_root_key_makes_a_chain_that_holds() {
     fs::remove_file(project.keys(format!("root-{newest}.pem"))).unwrap();
     let shown = project.done(&["keys", "rotate"]);
     assert!(shown.contains(&format!("root keys of root 4: {newest}")), "{shown}");
-}
-
-/// Attacks by whoever controls the host, who can write a sound index.
-#[test]
-fn attacks_on_a_signed_site_are_problems() {
-    let project = signed();
-    let site = project.path("dist/site");
-    let sound = fs::read(site.join(DESCRIPTOR)).unwrap();
-    let edit = |change: &dyn Fn(&mut Value)| {
-        let mut descriptor: Value = serde_json::from_slice(&sound).unwrap();
-        change(&mut descriptor);
-        serde_json::to_vec(&descriptor).unwrap()
-    };
-    let decode = |value: &Value| base64(value.as_str().unwrap());
-    let plain = |descriptor: &Value| {
-        let payload = decode(&descriptor["payload"]);
-        serde_json::from_slice::<Value>(&payload).unwrap()
-    };
-    let signature = |descriptor: &Value| decode(&descriptor["signatures"][0]["sig"]);
-    let attacks: [(&str, Vec<u8>, &str); 8] = [
-        (
-            "a19 outer fields",
-            edit(&|d| d["version"] = "1.0.1".into()),
-            "differs from the signed one",
-        ),
-        (
-            "a20 unknown key",
-            edit(&|d| d["signatures"][0]["keyid"] = "0123456789abcdef".into()),
-            "lacks the 1 signature(s)",
-        ),
-        (
-            "a20 wrong type",
-            edit(&|d| d["payloadType"] = "application/vnd.towline.root+json".into()),
-            "`payloadType` has no valid value",
-        ),
-        ("a20 no signature", edit(&|d| d["signatures"] = serde_json::json!([])), "lacks the 1"),
-        (
-            "a21 S >= L",
-            edit(&|d| {
-                let mut sig = signature(d);
-                add_order(&mut sig[32..]);
-                d["signatures"][0]["sig"] = to_base64(&sig).into();
-            }),
-            "lacks the 1 signature(s)",
-        ),
-        (
-            "a21 small order",
-            edit(&|d| d["signatures"][0]["sig"] = to_base64(&[0; 64]).into()),
-            "lacks the 1 signature(s)",
-        ),
-        (
-            "another payload",
-            edit(&|d| {
-                let mut payload = plain(d);
-                payload["seq"] = u64::MAX.into();
-                d["payload"] = to_base64(&serde_json::to_vec(&payload).unwrap()).into();
-            }),
-            "lacks the 1 signature(s)",
-        ),
-        ("no signatures at all", edit(&|d| *d = plain(d)), "is not signed"),
-    ];
-    for (name, bytes, expected) in attacks {
-        publish(&project, DESCRIPTOR, Some(&bytes));
-        let shown = problems(&project, &[]);
-        assert!(
-            shown.contains(&format!("{DESCRIPTOR}: ")) && shown.contains(expected),
-            "{name}: {shown}"
-        );
-    }
-    // a18: that of another channel or target.
-    for other in ["ota/testing/esp32c3.json", "ota/stable/esp32s3.json"] {
-        publish(&project, DESCRIPTOR, Some(&fs::read(site.join(other)).unwrap()));
-        assert!(!problems_of(&site).is_empty(), "{other}");
-    }
-    publish(&project, DESCRIPTOR, Some(&sound));
-    assert_eq!(problems_of(&site), []);
-}
-
-#[test]
-fn attacks_on_roots_are_problems() {
-    let project = signed();
-    let other = signed();
-    project.done(&["keys", "rotate"]);
-    project.done(&["keys", "rotate"]);
-    project.done(&["site"]);
-    let site = project.path("dist/site");
-    let whole = tree(&site);
-    let restore = || copy_over(&site, &whole);
-    let two = fs::read(site.join("root/2.json")).unwrap();
-    let three = fs::read(site.join("root/3.json")).unwrap();
-    let foreign = fs::read(other.path("root/1.json")).unwrap();
-
-    // a22: root N+2 in the place of N+1.
-    publish(&project, "root/2.json", Some(&three));
-    assert!(problems(&project, &[]).contains("root/2.json: is root 3, not 2"));
-    restore();
-    // a22: signed by one side only.
-    other.done(&["keys", "rotate"]);
-    let one_side = fs::read(other.path("root/2.json")).unwrap();
-    publish(&project, "root/2.json", Some(&one_side));
-    let shown = problems(&project, &[]);
-    assert!(shown.contains("root/2.json: lacks 1 signature(s) by root keys of root 1"), "{shown}");
-    restore();
-    // A gap, and a chain that ends too early.
-    publish(&project, "root/2.json", None);
-    assert!(problems(&project, &[]).contains("root/3.json: belongs to no chain of roots"));
-    restore();
-    publish(&project, "root/3.json", None);
-    assert!(problems(&project, &[]).contains("by keys of role `*` that root 2 asks for"));
-    restore();
-    // Another first root.
-    publish(&project, "root/1.json", Some(&foreign));
-    let shown = problems(&project, &[]);
-    assert!(shown.contains("root/2.json: lacks 1 signature(s) by root keys of root 1"), "{shown}");
-    restore();
-    assert_eq!(problems_of(&site), []);
-    assert_ne!(two, three);
-}
-
-fn copy_over(site: &Path, files: &[(PathBuf, Vec<u8>)]) {
-    for (path, bytes) in files {
-        fs::write(site.join(path), bytes).unwrap();
-    }
-}
-
-#[test]
-fn what_went_backwards_shows_against_the_published_site() {
-    let project = signed();
-    let site = project.path("dist/site");
-    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    copy(&site, old.path());
-    project.done(&["keys", "rotate", "--root"]);
-    project.done(&["site", "--refresh"]);
-    copy(&site, new.path());
-    let [old, new] = [&old, &new].map(|dir| dir.path().to_str().unwrap());
-    project.done(&["check", "--against", new]);
-    project.done(&["check", "--against", old]);
-    // a15: an older site in the place of a newer one.
-    let shown = problems(&project, &[old, "--against", new]);
-    assert!(shown.contains(&format!("{DESCRIPTOR}: has seq")), "{shown}");
-    assert!(shown.contains("devices would refuse it"), "{shown}");
-    assert!(shown.contains("root/2.json: is published, and would be gone"), "{shown}");
-    // Signed became unsigned.
-    let unsigned = Project::new(&CHIPS);
-    unsigned.build(&CHIPS, "1.0.0").done(&["release"]);
-    let shown = problems(&unsigned, &["--against", new]);
-    assert!(shown.contains(&format!("{DESCRIPTOR}: is published with a signature")), "{shown}");
-    // Other roots under the same numbers.
-    let other = signed();
-    let shown = problems(&other, &["--against", new]);
-    assert!(shown.contains("root/1.json: is published with other content"), "{shown}");
-    let shown = problems(&project, &["--against", "/nowhere"]);
-    assert!(shown.contains("of the published site: missing"), "{shown}");
-}
-
-#[test]
-fn minisign_and_sha256sum_verify_what_is_published() {
-    let project = signed();
-    let folder = project.path("dist/site/firmware/lamp/1.0.0");
-    let keys = project.path("dist/site/root");
-    let key = keys
-        .read_dir()
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "pub"));
-    let key = key.unwrap();
-    let mut verified = 0;
-    for (name, _) in tree(&folder) {
-        if name.extension().is_some_and(|extension| extension == "minisig") {
-            continue;
-        }
-        let minisign = |quiet: &str| {
-            Command::new("minisign")
-                .args([quiet, "-V", "-p"])
-                .arg(&key)
-                .arg("-m")
-                .arg(folder.join(&name))
-                .output()
-                .expect("minisign is installed: `cargo xtask doctor --ci --fix`")
-        };
-        let output = minisign("-Q");
-        assert!(output.status.success(), "{}: {}", name.display(), text(&output.stderr));
-        // What the trusted comment says.
-        let comment = format!("file:{} version:1.0.0 project:lamp", name.display());
-        assert_eq!(text(&output.stdout).trim(), comment);
-        let file = folder.join(&name);
-        let bytes = fs::read(&file).unwrap();
-        fs::write(&file, [&bytes[..], b"x"].concat()).unwrap();
-        assert!(!minisign("-q").status.success());
-        fs::write(&file, bytes).unwrap();
-        verified += 1;
-    }
-    assert_eq!(verified, 2 * 5 + 1);
-    let sums = |arguments: &[&str]| {
-        Command::new("sha256sum").args(arguments).current_dir(&folder).output().unwrap()
-    };
-    let output = sums(&["--check", "--strict", "SHA256SUMS"]);
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(text(&output.stdout).lines().count(), 2 * 5);
-}
-
-#[test]
-fn releases_without_keys_have_sums_too() {
-    let project = Project::new(&CHIPS);
-    project.build(&CHIPS, "1.0.0").done(&["release"]);
-    let folder = project.path("dist/site/firmware/lamp/1.0.0");
-    let output = Command::new("sha256sum")
-        .args(["--check", "--strict", "SHA256SUMS"])
-        .current_dir(&folder)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    assert!(!tree(&folder).iter().any(|(path, _)| path.to_string_lossy().contains("minisig")));
-    publish(&project, "firmware/lamp/1.0.0/SHA256SUMS", Some(b"0  a\n"));
-    let shown = problems(&project, &[]);
-    assert!(shown.contains("SHA256SUMS: is not what the release consists of"), "{shown}");
-}
-
-#[test]
-fn signatures_of_artifacts_are_made_once() {
-    let project = signed();
-    let cache = project.path("dist/store/signatures");
-    let stamp = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
-    let files: Vec<_> = tree(&cache).into_iter().map(|(path, _)| cache.join(path)).collect();
-    assert_eq!(files.len(), 1);
-    let before = stamp(&files[0]);
-    project.build(&CHIPS, "1.1.0").done(&["release"]);
-    assert_eq!(stamp(&files[0]), before);
-    assert_eq!(tree(&cache).len(), 2);
-    // What is wrong there does not get published.
-    let text = fs::read_to_string(&files[0]).unwrap();
-    fs::write(&files[0], text.replace("version:1.0.0", "version:6.6.6")).unwrap();
-    let error = project.fails(&["site"]);
-    assert!(error.contains("minisig: speaks of"), "{error}");
-    fs::remove_file(&files[0]).unwrap();
-    project.done(&["site"]);
-    project.done(&["check"]);
-}
-
-#[test]
-fn any_changed_byte_of_a_signed_site_is_a_problem() {
-    let project = signed();
-    let site = project.path("dist/site");
-    let mut tried = 0;
-    for (path, bytes) in tree(&site) {
-        let is_signature = path.extension().is_some_and(|e| e == "minisig" || e == "pub");
-        if !(path.starts_with("root") || path.starts_with("ota") || is_signature) {
-            continue;
-        }
-        // Whoever controls the host writes a sound index.
-        let name = path.to_str().unwrap();
-        for at in (0..bytes.len()).step_by((bytes.len() / 3).max(1)) {
-            let mut changed = bytes.clone();
-            changed[at] ^= 1;
-            publish(&project, name, Some(&changed));
-            // Outside of what is signed: the comment for people.
-            let is_comment = bytes.starts_with(b"untrusted comment: signature") && at < 80;
-            let is_space = path.starts_with("root") && bytes[at].is_ascii_whitespace();
-            let found = !problems_of(&site).is_empty();
-            assert!(found || is_comment || is_space, "{name} byte {at}");
-            tried += 1;
-        }
-        publish(&project, name, Some(&bytes));
-    }
-    assert!(tried > 40, "{tried}");
-    assert_eq!(problems_of(&site), []);
-}
-
-#[test]
-fn secret_keys_are_found_on_the_site_and_in_the_repository() {
-    let project = signed();
-    let git = |arguments: &[&str]| {
-        let output = Command::new("git").args(arguments).current_dir(project.path(".")).output();
-        assert!(output.unwrap().status.success());
-    };
-    git(&["init", "--quiet"]);
-    project.write(".gitignore", "/dist/\n/ignored.pem\n");
-    project.done(&["check"]);
-    let pem = fs::read(channel_key(&project)).unwrap();
-    // What Git ignores is nobody else's.
-    project.write("ignored.pem", &pem);
-    project.done(&["check"]);
-    for path in ["key.pem", "images/note.txt", "dist/site/assets/unlisted.txt"] {
-        project.write(path, &pem);
-        let shown = problems(&project, &[]);
-        let path_on_site = path.trim_start_matches("dist/site/");
-        assert!(shown.contains(&format!("{path_on_site}: has the secret key channel-")), "{shown}");
-        fs::remove_file(project.path(path)).unwrap();
-    }
-    // Another key, encrypted and tracked.
-    let sealed = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBDQ0wSDpZ7ON0ZwSJQ2\n-----END ENCRYPTED PRIVATE KEY-----\n";
-    project.write("theirs.pem", sealed);
-    git(&["add", "theirs.pem"]);
-    let shown = problems(&project, &[]);
-    assert!(shown.contains("theirs.pem: has a secret key (ENCRYPTED PRIVATE KEY)"), "{shown}");
-    fs::remove_file(project.path("theirs.pem")).unwrap();
-    project.done(&["check"]);
-}
-
-#[test]
-fn no_secret_is_in_what_the_commands_leave() {
-    let project = signed();
-    project.done(&["keys", "rotate"]);
-    project.done(&["site"]);
-    let pem = text(
-        &fs::read(
-            project.keys(
-                tree(&project.keys("."))
-                    .iter()
-                    .map(|(path, _)| path.clone())
-                    .find(|path| path.to_string_lossy().starts_with("channel-"))
-                    .unwrap(),
-            ),
-        )
-        .unwrap(),
-    );
-    let line = pem.lines().nth(1).unwrap();
-    let secrets = Secrets::default();
-    for (path, bytes) in tree(&project.path(".")) {
-        assert!(!text(&bytes).contains(line), "{}", path.display());
-        assert_eq!(secrets.find(&bytes), None, "{}", path.display());
-    }
-}
-
-/// Adds the order of the group to a little-endian number.
-fn add_order(number: &mut [u8]) {
-    const L: [u8; 16] = [
-        0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde,
-        0x14,
-    ];
-    let mut carry = 0;
-    for (at, byte) in number.iter_mut().enumerate() {
-        let order = L.get(at).copied().unwrap_or(if at == 31 { 0x10 } else { 0 });
-        let sum = u16::from(*byte) + u16::from(order) + carry;
-        (*byte, carry) = (sum as u8, sum >> 8);
-    }
-}
-
-fn base64(text: &str) -> Vec<u8> {
-    use ::base64::{Engine, prelude::BASE64_STANDARD};
-    BASE64_STANDARD.decode(text).unwrap()
-}
-
-fn to_base64(bytes: &[u8]) -> String {
-    use ::base64::{Engine, prelude::BASE64_STANDARD};
-    BASE64_STANDARD.encode(bytes)
 }

@@ -69,7 +69,7 @@ impl Project {
     /// Runs a command of the publisher with these variables set.
     pub(crate) fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
         command(self.dir.path(), arguments)
-            .env("TOWLINE_KEYS", self.keys("."))
+            .env("TOWLINE_KEYS", self.keys(""))
             .env("TOWLINE_ROOT_PASSPHRASE", PASSPHRASE)
             .envs(variables.iter().copied())
             .output()

@@ -216,6 +216,24 @@ impl Device {
         net: &mut N,
         clock: &impl Clock,
     ) -> Result<Outcome, UpdateError<MemoryError, N::Error>> {
+        self.with_updater(net, clock, |updater, url| block_on(updater.update(url, |_| {})))
+    }
+
+    /// Asks the channel what it offers. Returns metadata and notes.
+    pub(crate) fn reads<N: Connect>(&mut self, net: &mut N) -> (Option<String>, Option<String>) {
+        let clock = Counted::at(self.now);
+        self.with_updater(net, &clock, |updater, url| {
+            block_on(updater.check(url)).expect("a sound descriptor");
+            (updater.metadata().map(str::to_owned), updater.notes().map(str::to_owned))
+        })
+    }
+
+    fn with_updater<N: Connect, C: Clock, T>(
+        &mut self,
+        net: &mut N,
+        clock: &C,
+        job: impl FnOnce(&mut Updater<'_, &mut Memory, N, C>, &str) -> T,
+    ) -> T {
         let mut ota = Ota::open(&mut self.flash, self.running).expect("what runs finds itself");
         let mut updater = Updater {
             ota: &mut ota,
@@ -229,7 +247,7 @@ impl Device {
             last: &mut self.last,
             buffers: &mut Buffers::new(),
         };
-        block_on(updater.update(&format!("https://{HOST}{DESCRIPTOR}"), |_| {}))
+        job(&mut updater, &format!("https://{HOST}{DESCRIPTOR}"))
     }
 
     /// Polls a channel that the device must refuse, without harm to what runs.
@@ -299,7 +317,7 @@ impl Device {
     }
 
     #[track_caller]
-    fn goes_to<N: Connect>(&mut self, net: &mut N, version: &str) {
+    pub(crate) fn goes_to<N: Connect>(&mut self, net: &mut N, version: &str) {
         match self.poll(net) {
             Ok(Outcome::Installed { version: installed, .. }) => {
                 assert_eq!(installed.as_str(), version);

@@ -20,8 +20,28 @@ mod descriptor;
 mod device;
 mod host;
 mod image;
+mod policy;
 mod project;
 mod roots;
 mod signed;
 mod storage;
 mod transport;
+
+/// The documentation of what is covered names tests that are there.
+#[test]
+fn each_test_that_the_documentation_names_is_there() {
+    let document = include_str!("../../../update/docs/security.md");
+    let sources = [
+        ("image", include_str!("image.rs")),
+        ("roots", include_str!("roots.rs")),
+        ("signed", include_str!("signed.rs")),
+        ("transport", include_str!("transport.rs")),
+    ];
+    let mut count = 0;
+    for (module, test) in document.split('`').filter_map(|text| text.split_once("::")) {
+        let Some((_, source)) = sources.iter().find(|(name, _)| *name == module) else { continue };
+        assert!(source.contains(&format!("\nfn {test}() {{")), "{module}::{test}");
+        count += 1;
+    }
+    assert!(count > 25, "only {count} tests are named");
+}

@@ -16,7 +16,7 @@ use towline::{
     },
 };
 use towline_sim::{
-    Counted, Kind, Origin,
+    Kind,
     sample::with_secure_version,
     signing::{Signer, envelope, root_payload, signed_descriptor},
 };
@@ -432,54 +432,4 @@ fn a_release_that_failed_is_refused_after_its_slot_was_overwritten() {
         .with("policy", "{\"downgrade\":true}")
         .signed(&[&other_key()]);
     device.goes_down(&mut super::project::host(again), NEW);
-}
-
-#[test]
-fn what_depends_on_time_or_a_user_is_asked_for_anew_each_time() {
-    for (policy, reason) in [
-        ("{\"approval\":true}", Reason::NeedsApproval),
-        ("{\"not_before\":1900000000}", Reason::NotYet),
-        ("{\"not_after\":1700000000}", Reason::Ended),
-        ("{\"window\":{\"start\":0,\"end\":1}}", Reason::OutsideWindow),
-    ] {
-        let mut device = device();
-        let mut host = host(offer(1).with("policy", policy).signed(&[&stable_key()]));
-        device.poll(&mut host).unwrap();
-        let sent = host.sent;
-        assert_eq!(device.stays(&mut host), reason);
-        assert_eq!(host.sent, 2 * sent, "{reason}");
-        device.by_user = true;
-        let installs = matches!(device.poll(&mut host), Ok(Outcome::Installed { .. }));
-        let is_for_users = matches!(reason, Reason::NeedsApproval | Reason::OutsideWindow);
-        assert_eq!(installs, is_for_users, "{reason}");
-    }
-    // What lasts costs a header.
-    let mut device = device();
-    let mut host = host(offer(1).with("rollout", "{\"paused\":true}").signed(&[&stable_key()]));
-    device.poll(&mut host).unwrap();
-    let sent = host.sent;
-    assert_eq!(device.stays(&mut host), Reason::Paused);
-    assert_eq!(host.sent, sent);
-}
-
-#[test]
-fn a_device_that_becomes_another_one_is_not_answered_for_the_one_it_was() {
-    let mut device = device();
-    let groups = offer(1).with("policy", "{\"groups\":[\"beta\"]}").signed(&[&stable_key()]);
-    let mut host = host(groups);
-    device.poll(&mut host).unwrap();
-    assert_eq!(device.stays(&mut host), Reason::NotForThisDevice);
-    device.identity.groups = &["beta"];
-    assert!(matches!(device.poll(&mut host), Ok(Outcome::Installed { .. })));
-}
-
-#[test]
-fn a_window_opens_while_the_device_runs() {
-    // 08:00 UTC.
-    let policy = "{\"window\":{\"start\":485,\"end\":490}}";
-    let mut host: Origin = host(offer(1).with("policy", policy).signed(&[&stable_key()]));
-    let mut device = device();
-    assert!(matches!(device.poll(&mut host), Ok(Outcome::Stay(Reason::OutsideWindow))));
-    let later = Counted::at(Some(NOW + 6 * 60));
-    assert!(matches!(device.poll_by(&mut host, &later), Ok(Outcome::Installed { .. })));
 }

@@ -3,7 +3,7 @@
 
 use super::{Check, Kept, UpdateError};
 use crate::{
-    decide::{Offer, Reason, Running, choose, decide},
+    decide::{Decision, Offer, Reason, Running, choose},
     descriptor::{Descriptor, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
@@ -58,8 +58,10 @@ pub(super) fn plain(
     document: &mut [u8],
     start: usize,
 ) -> Result<Judged, Refused> {
-    let descriptor = Descriptor::parse(document).map_err(Refusal::Document)?;
-    weigh(running, &descriptor, None, start)
+    // Large: it stays where it is.
+    let descriptor = Descriptor::parse(document);
+    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
+    weigh(running, descriptor, None, start)
 }
 
 /// Judges a descriptor whose signatures were verified.
@@ -70,9 +72,10 @@ pub(super) fn signed(
     mut newest: Newest,
     start: usize,
 ) -> Result<Judged, Refused> {
-    let descriptor = signed.read().map_err(Refusal::Document)?;
-    admit(running, &descriptor, &mut newest).map_err(Refusal::Trust)?;
-    weigh(running, &descriptor, Some(newest), start)
+    let descriptor = signed.read();
+    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
+    admit(running, descriptor, &mut newest).map_err(Refusal::Trust)?;
+    weigh(running, descriptor, Some(newest), start)
 }
 
 /// Decides, and finds where the texts stand that are needed later.
@@ -83,10 +86,11 @@ fn weigh(
     start: usize,
 ) -> Result<Judged, Refused> {
     Url::parse(descriptor.path).map_err(Refused::Url)?;
-    let decision = decide(running, descriptor);
-    let path = match choose(running, descriptor) {
-        Ok(chosen) => Some(Url::parse(chosen.path).map_err(Refused::Url)?.as_str()),
-        Err(_) => None,
+    let (decision, path) = match choose(running, descriptor) {
+        Ok((offer, path)) => {
+            (Decision::Install(offer), Some(Url::parse(path).map_err(Refused::Url)?.as_str()))
+        }
+        Err(reason) => (Decision::Stay(reason), None),
     };
     let is_below = |version: &Version| descriptor.version.precedence(version) == Ordering::Less;
     let place = |text: &str| {

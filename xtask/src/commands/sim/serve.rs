@@ -3,6 +3,7 @@
 use crate::{
     cli::Global,
     commands::push::TOKEN,
+    config::Config,
     name::TargetName,
     project::{Places, Project},
     site::descriptor_path,
@@ -38,6 +39,10 @@ pub(crate) struct Args {
     /// Follow the channels of this target in towline.toml.
     #[arg(long, value_name = "NAME")]
     target: Option<TargetName>,
+    /// The root that its firmware was built with, as `cargo xtask keys export`
+    /// writes it [default: the newest of the project].
+    #[arg(long, value_name = "FILE", requires = "target")]
+    root: Option<PathBuf>,
     /// How the self-test of new firmware ends.
     #[arg(long, value_enum, default_value = "passes")]
     self_test: super::Test,
@@ -59,12 +64,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     device.self_test = args.self_test.outcome();
     device.bootloader = args.bootloader.kind();
     let mut net = Net::new(Scheme::Https, args.ca.as_deref())?.rehearsed_at(args.connect);
+    let (channels, root) = match &args.target {
+        Some(target) => {
+            let places = Places { store: None, site_dir: None };
+            let project = Project::open(global.manifest.as_deref(), &places)?;
+            let root = super::embedded_root(&project, args.root.as_deref())?;
+            (channels(&project.config, target)?, root)
+        }
+        None => (Vec::new(), None),
+    };
     let mut settings = Settings {
         token: token()?,
-        channels: match &args.target {
-            Some(target) => channels(global, target)?,
-            None => Vec::new(),
-        },
+        channels,
+        root,
         target: args.target.as_ref().map(|target| target.as_str().to_owned()),
         ..Settings::default()
     };
@@ -101,9 +113,7 @@ fn token() -> Result<Option<Token>> {
 }
 
 /// Returns the channels of a target, as its firmware would know them.
-fn channels(global: &Global, target: &TargetName) -> Result<Vec<Channel>> {
-    let places = Places { store: None, site_dir: None };
-    let config = Project::open(global.manifest.as_deref(), &places)?.config;
+fn channels(config: &Config, target: &TargetName) -> Result<Vec<Channel>> {
     let channels = config.channels.keys().take(MAX_CHANNELS).map(|name| {
         let url = format!("{}{}", config.base_url, descriptor_path(name, target));
         let name = Name::try_from(name.as_str()).map_err(|_| {

@@ -9,6 +9,7 @@ use crate::{
     virt::{End, Machine},
 };
 use anyhow::{Context, Result, bail, ensure};
+use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
 use serde_json::json;
 use std::{fs, path::Path, time::Duration};
 use towline_descriptor::envelope::DESCRIPTOR_TYPE;
@@ -142,8 +143,7 @@ fn verification(root: &Path, ui: Ui) -> Result<()> {
 fn descriptor(key: &Signer) -> String {
     let (version, path) =
         ("1.1.0", "https://site.towline.test/firmware/towline-virt/1.1.0/virt.bin");
-    let digest = towline_descriptor::Sha256([7; 32]);
-    let digest = digest.to_string();
+    let digest = BASE64_URL_SAFE_NO_PAD.encode([7; 32]);
     let patch = json!({
         "from_sha256": digest, "alg": "none", "path": "from-1.0.0.patch", "size": 50_000,
         "sha256": digest,

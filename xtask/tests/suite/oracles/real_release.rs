@@ -11,7 +11,7 @@ use super::{
     },
     hex, images, not_run, schema,
 };
-use crate::support::{repository, text, tree};
+use crate::support::{Project, repository, text, tree};
 use std::env;
 use towline::{
     OtaData, Slot,
@@ -144,6 +144,34 @@ fn the_images_of_all_chips_keep_to_900_kib() {
     for target in &site.index.releases[0].targets {
         assert!(target.app.size <= MOST, "{}: {} bytes", target.target, target.app.size);
     }
+}
+
+/// Most bytes of an image that verifies signatures.
+const MOST_SIGNED: u64 = 944 * 1024;
+
+#[test]
+fn firmware_that_verifies_signatures_keeps_to_its_own_limit() {
+    if release().is_none() {
+        return;
+    }
+    let esp = repository().join("firmware/esp");
+    let esp = esp.to_str().unwrap();
+    let project = Project::new(&[]);
+    // The largest of the chips, built in a folder of its own.
+    project.write(
+        "towline.toml",
+        format!(
+            "project = \"towline-device\"\nbase-url = \"https://towline-fw.github.io/towline/\"\n\
+             [channels.stable]\n[channels.testing]\n\
+             [defaults]\npartition-table = \"{esp}/partitions.csv\"\nflash-size = \"4MB\"\n\
+             [targets.esp32c6-signed]\nchip = \"esp32c6\"\n\
+             build = {{ cargo = \"{esp}\", features = [\"esp32c6\"] }}\n"
+        ),
+    );
+    project.done(&["keys", "init"]);
+    project.done(&["build"]);
+    let size = project.path("dist/build/esp32c6-signed-app.bin").metadata().unwrap().len();
+    assert!(size <= MOST_SIGNED, "{size} bytes");
 }
 
 /// Returns a board that runs from `ota_0` and is to boot its update in `ota_1`

@@ -1,0 +1,104 @@
+//! Releases that are held back, and what they bring for the application.
+
+use crate::{
+    device::{DESCRIPTOR, IMAGE, NEW, NEXT, image},
+    project::{NOW, device, host, offer, offer_of, stable_key},
+};
+use sha2::{Digest, Sha256};
+use towline::{Outcome, Reason};
+use towline_sim::{Counted, Origin};
+
+#[test]
+fn what_depends_on_time_or_a_user_is_asked_for_anew_each_time() {
+    for (policy, reason) in [
+        ("{\"approval\":true}", Reason::NeedsApproval),
+        ("{\"not_before\":1900000000}", Reason::NotYet),
+        ("{\"not_after\":1700000000}", Reason::Ended),
+        ("{\"window\":{\"start\":0,\"end\":1}}", Reason::OutsideWindow),
+    ] {
+        let mut device = device();
+        let mut host = host(offer(1).with("policy", policy).signed(&[&stable_key()]));
+        device.poll(&mut host).unwrap();
+        let sent = host.sent;
+        assert_eq!(device.stays(&mut host), reason);
+        assert_eq!(host.sent, 2 * sent, "{reason}");
+        device.by_user = true;
+        let installs = matches!(device.poll(&mut host), Ok(Outcome::Installed { .. }));
+        let is_for_users = matches!(reason, Reason::NeedsApproval | Reason::OutsideWindow);
+        assert_eq!(installs, is_for_users, "{reason}");
+    }
+    // What lasts costs a header.
+    let mut device = device();
+    let mut host = host(offer(1).with("rollout", "{\"paused\":true}").signed(&[&stable_key()]));
+    device.poll(&mut host).unwrap();
+    let sent = host.sent;
+    assert_eq!(device.stays(&mut host), Reason::Paused);
+    assert_eq!(host.sent, sent);
+}
+
+#[test]
+fn a_device_that_becomes_another_one_is_not_answered_for_the_one_it_was() {
+    let mut device = device();
+    let groups = offer(1).with("policy", "{\"groups\":[\"beta\"]}").signed(&[&stable_key()]);
+    let mut host = host(groups);
+    device.poll(&mut host).unwrap();
+    assert_eq!(device.stays(&mut host), Reason::NotForThisDevice);
+    device.identity.groups = &["beta"];
+    assert!(matches!(device.poll(&mut host), Ok(Outcome::Installed { .. })));
+}
+
+#[test]
+fn a_window_opens_while_the_device_runs() {
+    // 08:00 UTC.
+    let policy = "{\"window\":{\"start\":485,\"end\":490}}";
+    let mut host = host(offer(1).with("policy", policy).signed(&[&stable_key()]));
+    let mut device = device();
+    assert!(matches!(device.poll(&mut host), Ok(Outcome::Stay(Reason::OutsideWindow))));
+    let later = Counted::at(Some(NOW + 6 * 60));
+    assert!(matches!(device.poll_by(&mut host, &later), Ok(Outcome::Installed { .. })));
+}
+
+#[test]
+fn a_device_that_is_too_old_goes_by_way_of_an_earlier_release() {
+    let (step, last) = (image(NEW, 20_000), image(NEXT, 30_000));
+    let hash: String = Sha256::digest(&step).iter().map(|b| format!("{b:02x}")).collect();
+    let steps = format!(
+        "[{{\"version\":\"{NEW}\",\"path\":\"https://updates.example/step.bin\",\"size\":{},\
+         \"sha256\":\"{hash}\"}}]",
+        step.len()
+    );
+    let offer =
+        offer_of(NEXT, &last, 1).with("min_from", format!("\"{NEW}\"")).with("steps", steps);
+    let mut host = Origin::default();
+    host.serve(DESCRIPTOR, offer.signed(&[&stable_key()]));
+    host.serve(IMAGE, last);
+    host.serve("/step.bin", step);
+    let mut device = device();
+    device.goes_to(&mut host, NEW);
+    device.follows(&mut host, NEXT);
+    assert_eq!(host.asked.iter().filter(|path| *path == "/step.bin").count(), 1);
+}
+
+#[test]
+fn the_application_gets_notes_and_metadata_whatever_is_decided() {
+    let texts = |policy: &str| {
+        let offer = offer(1).with("policy", policy).with("notes", "\"Brighter.\\nFaster.\"");
+        let mut host = host(offer.signed(&[&stable_key()]));
+        device().reads(&mut host)
+    };
+    let notes = Some("Brighter.\nFaster.".to_owned());
+    let metadata = "{\"kiosk\":{\"text\":\"\\u00e4 \\\"b\\\"\"}}";
+    for approval in ["true", "false"] {
+        let policy = format!("{{\"metadata\":{metadata},\"approval\":{approval}}}");
+        assert_eq!(texts(&policy), (Some(metadata.to_owned()), notes.clone()));
+    }
+    assert_eq!(texts("{}"), (None, notes));
+    // After the image was fetched, too, and not after an error.
+    let mut device = device();
+    let offer = offer(1).with("policy", format!("{{\"metadata\":{metadata}}}"));
+    let mut host = host(offer.signed(&[&stable_key()]));
+    device.follows(&mut host, NEW);
+    assert_eq!(device.reads(&mut host).0.as_deref(), None, "the buffers are new ones");
+    device.last = towline::LastPoll::default();
+    assert_eq!(device.reads(&mut host).0.as_deref(), Some(metadata));
+}
