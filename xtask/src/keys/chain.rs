@@ -44,6 +44,9 @@ pub enum ChainError {
         /// What went wrong.
         source: io::Error,
     },
+    /// Another run changes the roots.
+    #[error("{}: another run is changing the keys; let it end first", .0.display())]
+    Busy(PathBuf),
     /// A root is not what it should be.
     #[error("{origin}: {reason}")]
     Invalid {
@@ -56,7 +59,7 @@ pub enum ChainError {
 
 /// Signed bytes as files hold them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sealed {
     payload_type: String,
     payload: String,
@@ -65,6 +68,7 @@ pub struct Sealed {
 
 /// A signature as files hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SealedBy {
     /// Id of the key.
     pub keyid: String,
@@ -144,7 +148,11 @@ impl Signed {
     /// # Errors
     /// [`ChainError::Invalid`].
     pub fn parse(text: &[u8], origin: &str) -> Result<Self, ChainError> {
-        let invalid = |reason: String| ChainError::Invalid { origin: origin.to_owned(), reason };
+        // A name in the file must not move the cursor of who reads the reason.
+        let invalid = |reason: String| ChainError::Invalid {
+            origin: origin.to_owned(),
+            reason: reason.replace(char::is_control, "\u{fffd}"),
+        };
         if text.len() > MAX_DOCUMENT {
             return Err(invalid(format!("larger than {MAX_DOCUMENT} bytes")));
         }
@@ -157,6 +165,10 @@ impl Signed {
         let payload = envelope.into_payload().to_vec();
         WireRoot::parse(&mut payload.clone(), "").map_err(|error| invalid(error.to_string()))?;
         let root: Root = serde_json::from_slice(&payload).map_err(|e| invalid(e.to_string()))?;
+        // What two readers could read in two ways, such as a name twice.
+        if serde_json::to_vec(&root).is_ok_and(|written| written != payload) {
+            return Err(invalid("is not written as the publisher writes roots".into()));
+        }
         root.check().map_err(|error| invalid(error.to_string()))?;
         let sealed = serde_json::from_slice(text).map_err(|e| invalid(e.to_string()))?;
         Ok(Self { root, payload, sealed })
@@ -342,27 +354,57 @@ pub fn add(
         (partial_path(folder, next.root.version), folder.join(file_name(next.root.version)));
     let fault = |source| ChainError::Io { path: path.clone(), source };
     let lacking = next.lacking(before);
+    // What nobody could read again is not written.
+    Signed::parse(&next.to_file(), &path.display().to_string())?;
     disk.create_dir(folder).map_err(fault)?;
     disk.clean_in(folder).map_err(fault)?;
     if !lacking.is_empty() {
         disk.write(&partial, &next.to_file()).map_err(fault)?;
         return Ok(Added::Partial(partial, lacking));
     }
-    disk.write(&path, &next.to_file()).map_err(fault)?;
-    remove_partial(folder, next.root.version, disk)?;
+    // Another run may have been faster: what it wrote may be published already.
+    disk.write_new(&path, &next.to_file()).map_err(fault)?;
+    remove_partial(folder, next, disk)?;
     Ok(Added::Complete(path))
 }
 
-/// Removes the file that collected signatures of a root.
+/// Removes the file that collected signatures of a root, and returns `None`. If
+/// it is of another change it stays, and its path is returned: it is the only
+/// place where its signatures are.
 ///
 /// # Errors
 /// [`ChainError::Io`].
-pub fn remove_partial(folder: &Path, version: u32, disk: &Disk) -> Result<(), ChainError> {
-    let path = partial_path(folder, version);
-    if path.exists() {
-        disk.remove_file(&path).map_err(|source| ChainError::Io { path, source })?;
+pub fn remove_partial(
+    folder: &Path,
+    root: &Signed,
+    disk: &Disk,
+) -> Result<Option<PathBuf>, ChainError> {
+    let path = partial_path(folder, root.root.version);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ChainError::Io { path, source }),
+    };
+    if !Signed::parse(&text, "").is_ok_and(|partial| partial.payload == root.payload) {
+        return Ok(Some(path));
     }
-    Ok(())
+    disk.remove_file(&path).map_err(|source| ChainError::Io { path, source })?;
+    Ok(None)
+}
+
+/// Keeps other runs from changing the roots of a folder until the result is
+/// dropped. Where there is no folder yet, or the system cannot lock one, there
+/// is none: roots that stand are never replaced in any case.
+///
+/// # Errors
+/// [`ChainError::Busy`].
+pub fn lock(folder: &Path) -> Result<Option<fs::File>, ChainError> {
+    let Ok(file) = fs::File::open(folder) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Err(ChainError::Busy(folder.to_owned())),
+        Err(fs::TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 /// Reads the root that waits for signatures after `newest`, if there is one.
@@ -470,6 +512,55 @@ mod tests {
         // And one of another project counts nowhere.
         let roots = [(String::new(), one.to_file())];
         assert!(Chain::verify(&roots, &"fan".parse().unwrap()).is_err());
+    }
+
+    #[test]
+    fn what_is_said_in_another_way_than_it_is_shown_is_refused() {
+        let one = signed(first(1, &[1]), &[1]);
+        let sealed = |payload: &str| {
+            let sealed = Sealed { payload: BASE64_STANDARD.encode(payload), ..one.sealed.clone() };
+            serde_json::to_vec(&sealed).unwrap()
+        };
+        let payload = String::from_utf8(one.payload.clone()).unwrap();
+        Signed::parse(&sealed(&payload), "").unwrap();
+        let role = serde_json::to_string(&one.root.roles["*"]).unwrap();
+        for (from, to) in [
+            ("{\"fmt\"", "{ \"fmt\"".to_owned()),
+            ("{\"fmt\"", "{\"\\u001b[2K\":1,\"fmt\"".to_owned()),
+            ("\"roles\":{", format!("\"roles\":{{\"beta\\u001b[1A\":{role},")),
+            ("\"roles\":{", format!("\"roles\":{{\"beta\":{role},\"beta\":{role},")),
+        ] {
+            let other = payload.replacen(from, &to, 1);
+            assert_ne!(other, payload);
+            let error = Signed::parse(&sealed(&other), "").unwrap_err().to_string();
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn two_runs_do_not_change_the_keys_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        assert!(matches!(lock(dir.path()), Err(ChainError::Busy(_))));
+        drop(held);
+        lock(dir.path()).unwrap();
+        // Nor does one take the place of a root that stands.
+        let [one, other] = [&[1, 3][..], &[1]].map(|keys| signed(first(1, keys), &[1]));
+        add(dir.path(), &one, None, &Disk::default()).unwrap();
+        assert!(add(dir.path(), &other, None, &Disk::default()).is_err());
+        assert_eq!(fs::read(dir.path().join("1.json")).unwrap(), one.to_file());
+    }
+
+    #[test]
+    fn a_partial_root_of_another_change_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let [one, other] = [&[1, 3][..], &[1]].map(|keys| signed(first(1, keys), &[1]));
+        let (partial, disk) = (partial_path(dir.path(), 1), Disk::default());
+        fs::write(&partial, other.to_file()).unwrap();
+        assert_eq!(remove_partial(dir.path(), &one, &disk).unwrap(), Some(partial.clone()));
+        assert_eq!(remove_partial(dir.path(), &other, &disk).unwrap(), None);
+        assert!(!partial.exists());
     }
 
     #[test]
