@@ -58,7 +58,8 @@ struct Change {
     /// Drop both dates; --from and --until may set others at once.
     #[arg(long)]
     always: bool,
-    /// Let each device wait until its user agrees; `=false` ends that.
+    /// Let each device wait until its user agrees, who then gets it at any
+    /// hour; `=false` ends that.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     approval: Option<bool>,
     /// How much it matters: an urgent release does not wait for the window.
