@@ -136,7 +136,7 @@ pub(crate) enum Refusal {
 
 /// What a device trusts while it polls, or as long as it runs if it has no
 /// place in flash for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     pub(crate) state: State,
     root: [u8; MAX_ROOT],
