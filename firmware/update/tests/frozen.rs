@@ -1,7 +1,7 @@
 //! What was published once stays readable, and its signatures stay good.
 
 use towline::descriptor::{
-    Descriptor, Document, Envelope, Priority, Role, Root, envelope::ROOT_TYPE,
+    Descriptor, Document, Envelope, Priority, Role, Root, Version, envelope::ROOT_TYPE,
 };
 use towline::ed25519;
 
@@ -43,7 +43,7 @@ fn a_frozen_signed_descriptor_is_read_and_verified() {
     assert_eq!(descriptor.version.as_str(), "1.3.0");
     assert_eq!(descriptor.seq, Some(1_795_296_013));
     assert_eq!(descriptor.expires, Some(1_797_888_013));
-    assert_eq!(descriptor.min_from.as_ref().map(|version| version.as_str()), Some("1.1.0"));
+    assert_eq!(descriptor.min_from.as_ref().map(Version::as_str), Some("1.1.0"));
     assert_eq!(descriptor.steps[0].version.as_str(), "1.2.0");
     assert_eq!((descriptor.rollout.percent.hundredths(), descriptor.rollout.paused), (1250, true));
     let policy = descriptor.policy;
