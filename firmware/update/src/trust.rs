@@ -136,7 +136,7 @@ pub(crate) enum Refusal {
 
 /// What a device trusts while it polls, or as long as it runs if it has no
 /// place in flash for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     pub(crate) state: State,
     root: [u8; MAX_ROOT],
@@ -205,11 +205,7 @@ impl Trusted {
 
     /// Takes the root of the firmware, if it is newer than the one that is
     /// held. What is held of another project is forgotten.
-    pub(crate) fn settle(
-        &mut self,
-        embedded: &[u8],
-        scratch: &mut [u8; MAX_ROOT],
-    ) -> Result<(), TrustError> {
+    pub(crate) fn settle(&mut self, embedded: &[u8], scratch: &mut [u8]) -> Result<(), TrustError> {
         let own = root_head(embedded, For::Roots, scratch).map_err(TrustError::Embedded)?;
         let held = root_head(&self.root[..self.len], For::Roots, scratch).ok();
         match held.filter(|held| held.project == own.project) {
@@ -238,7 +234,7 @@ impl Trusted {
         &mut self,
         document: &mut [u8],
         verify: Verify,
-        scratch: &mut [u8; MAX_ROOT],
+        scratch: &mut [u8],
     ) -> Result<(), TrustError> {
         let envelope = Envelope::parse(document).map_err(TrustError::Root)?;
         if envelope.payload_type() != ROOT_TYPE {
@@ -277,7 +273,7 @@ impl Trusted {
         document: &'d mut [u8],
         channel: Option<&str>,
         verify: Verify,
-        scratch: &mut [u8; MAX_ROOT],
+        scratch: &mut [u8],
     ) -> Result<(SignedDescriptor<'d>, Newest), Refusal> {
         let channel = channel.ok_or(TrustError::NoChannel)?;
         let signed = SignedDescriptor::parse(document).map_err(Refusal::Document)?;
@@ -311,11 +307,7 @@ impl Trusted {
 
 /// Reads the payload of a root, of which `scratch` gets a copy.
 #[inline(never)]
-fn root_head(
-    payload: &[u8],
-    what: For<'_>,
-    scratch: &mut [u8; MAX_ROOT],
-) -> Result<RootHead, DocumentError> {
+fn root_head(payload: &[u8], what: For<'_>, scratch: &mut [u8]) -> Result<RootHead, DocumentError> {
     let copy = scratch.get_mut(..payload.len()).ok_or(DocumentError::TooLarge)?;
     copy.copy_from_slice(payload);
     let channel = match what {

@@ -41,7 +41,7 @@ use sha2::{Digest, Sha256 as Hasher};
 ///
 /// A device without a partition `towline` keeps in it what it trusts, as long
 /// as it lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Buffers {
     head: [u8; http::HEAD],
     document: [u8; MAX_DOCUMENT],
@@ -306,13 +306,15 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         let Buffers { head, document, kept, .. } = &mut *self.buffers;
         let etag = seen.map(|seen| seen.etag.as_str());
         let fetched = fetch(self.net, pace, &self.limits, url, etag, head, document).await;
-        let Some((len, mut etag)) = fetched.map_err(descriptor_fetch)? else {
-            let seen = seen.ok_or(UpdateError::DescriptorFetch(HttpError::Status(304)))?;
+        if let (Ok(None), Some(seen)) = (&fetched, seen) {
             let decision = Decision::Stay(seen.reason);
             return Ok(Check { version: seen.version.clone(), decision });
-        };
+        }
+        // Whatever came stands in the document now, even if it is half of one.
         *kept = Kept::NOTHING;
         self.last.seen = None;
+        let not_modified = UpdateError::DescriptorFetch(HttpError::Status(304));
+        let (len, mut etag) = fetched.map_err(descriptor_fetch)?.ok_or(not_modified)?;
         let mut verdict = self.judge(len);
         if let Some(trust) = self.trust.trust()
             && is_worth_a_walk(&verdict)

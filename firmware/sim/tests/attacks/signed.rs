@@ -209,8 +209,9 @@ fn a20_a_signature_of_another_type_of_payload_is_refused() {
     let document = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &shown);
     assert_eq!(distrusts(document), TrustError::Signatures);
     // Nor without the encoding that names the type.
-    let bare = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &[stable_key().show("", b"")]);
-    assert_eq!(distrusts(bare), TrustError::Signatures);
+    let bare = [stable_key().show_bare(payload.as_bytes())];
+    let document = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &bare);
+    assert_eq!(distrusts(document), TrustError::Signatures);
 }
 
 #[test]

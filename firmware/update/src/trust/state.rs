@@ -5,7 +5,7 @@
 //! |-------------|-----------------------------------------------------------|
 //! | 0 - 3       | `TWT1`                                                    |
 //! | 4 - 7       | generation; odd ones stand in the second sector           |
-//! | 8 - 9       | length of the payload of the root, at most 2048           |
+//! | 8 - 9       | length of the payload of the root, at most 1024           |
 //! | 10          | number of channels                                        |
 //! | 11          | bit 0: a channel was followed; bit 1: a release failed    |
 //! | 16 - 23     | the channel that was followed, as a [`NameHash`]          |

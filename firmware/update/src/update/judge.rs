@@ -59,9 +59,9 @@ pub(super) fn plain(
     start: usize,
 ) -> Result<Judged, Refused> {
     // Large: it stays where it is.
-    let descriptor = Descriptor::parse(document);
-    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
-    weigh(running, descriptor, None, start)
+    let mut descriptor = Descriptor::empty();
+    descriptor.read_into(document).map_err(Refusal::Document)?;
+    weigh(running, &descriptor, None, start)
 }
 
 /// Judges a descriptor whose signatures were verified.
@@ -72,10 +72,10 @@ pub(super) fn signed(
     mut newest: Newest,
     start: usize,
 ) -> Result<Judged, Refused> {
-    let descriptor = signed.read();
-    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
-    admit(running, descriptor, &mut newest).map_err(Refusal::Trust)?;
-    weigh(running, descriptor, Some(newest), start)
+    let mut descriptor = Descriptor::empty();
+    signed.read_into(&mut descriptor).map_err(Refusal::Document)?;
+    admit(running, &descriptor, &mut newest).map_err(Refusal::Trust)?;
+    weigh(running, &descriptor, Some(newest), start)
 }
 
 /// Decides, and finds where the texts stand that are needed later.
