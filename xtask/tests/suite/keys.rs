@@ -315,6 +315,24 @@ fn json_is_all_that_stdout_has() {
 }
 
 #[test]
+fn a_root_that_devices_could_not_read_is_refused_before_a_key_is_made() {
+    let project = project();
+    let channels = ["a", "b", "c", "d", "e", "f"];
+    let tables = channels.map(|name| format!("[channels.{name}]\n")).concat();
+    project.write("towline.toml", project.read("towline.toml") + &tables);
+    let all = channels.join(",");
+    let error = project.fails(&["keys", "init", "--root-keys", "8", "--channel", &all]);
+    assert!(error.contains("1.json: has ") && error.contains("hint: revoke keys"), "{error}");
+    assert!(!project.keys("").exists());
+    project.done(&["keys", "init", "--root-keys", "8", "--threshold", "8"]);
+    let keys = tree(&project.keys(""));
+    let error = project.fails(&["keys", "rotate", &ids(&project, "root")[0], "--root"]);
+    assert!(error.contains("9 keys would have to sign"), "{error}");
+    assert!(error.contains("hint: lower the number"), "{error}");
+    assert_tree(&project.keys(""), &keys);
+}
+
+#[test]
 fn what_is_signed_is_shown_with_whole_keys() {
     let project = with_keys();
     let shown = project.done(&["keys", "rotate"]);

@@ -328,7 +328,7 @@ pub(super) fn tell_secret(ring: &Ring, before: Option<&Root>, root: &Root) {
 
 /// Says what to do about a root that devices would not read.
 pub(super) fn too_large(error: ChainError) -> anyhow::Error {
-    let hint = "revoke keys that are not used any more, or let channels share them";
+    let hint = "revoke keys that are not used any more, or let channels share theirs";
     Hinted::new(error.to_string(), hint).into()
 }
 
