@@ -53,7 +53,8 @@ pub trait Trusting<'a>: Copy {
     /// Returns what it trusts; `None` if it trusts its host.
     fn trust(self) -> Option<Trust<'a>>;
 
-    /// Goes on to newer roots; returns how many there were.
+    /// Goes on to newer roots; returns whether the descriptor is to be fetched
+    /// once more.
     ///
     /// # Errors
     /// If there is a next root that is not believed, or it cannot be fetched.
@@ -61,7 +62,7 @@ pub trait Trusting<'a>: Copy {
         updater: &mut Updater<'a, F, N, C, Self>,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,
-    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
+    ) -> Result<bool, UpdateError<F::Error, N::Error>> {
         updater.walk_roots(pace, trust).await
     }
 }
@@ -77,8 +78,8 @@ impl<'a> Trusting<'a> for () {
         _: &mut Updater<'a, F, N, C, Self>,
         _: &mut Pace<'_, C>,
         _: &Trust<'_>,
-    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
-        Ok(0)
+    ) -> Result<bool, UpdateError<F::Error, N::Error>> {
+        Ok(false)
     }
 }
 
@@ -232,18 +233,18 @@ impl Trusted {
         self.version.saturating_add(1)
     }
 
-    /// Goes on to the next root, which is published as `document`.
+    /// Goes on to the next root, which is published as `document`. Returns
+    /// whether it is a root at all, signed or not.
     #[inline(never)]
     pub(crate) fn advance(
         &mut self,
         document: &mut [u8],
         verify: Verify,
         scratch: &mut [u8; MAX_ROOT],
-    ) -> Result<(), TrustError> {
-        let envelope = Envelope::parse(document).map_err(TrustError::Root)?;
-        if envelope.payload_type() != ROOT_TYPE {
-            return Err(TrustError::Root(DocumentError::Invalid("payloadType")));
-        }
+    ) -> Result<bool, TrustError> {
+        let envelope =
+            Envelope::parse(document).ok().filter(|found| found.payload_type() == ROOT_TYPE);
+        let Some(envelope) = envelope else { return Ok(false) };
         let next = root_head(envelope.payload(), For::Roots, scratch).map_err(TrustError::Root)?;
         if next.project != self.project {
             return Err(TrustError::RootProject);
@@ -267,7 +268,7 @@ impl Trusted {
         self.len = payload.len();
         self.version = next.version;
         self.changed = true;
-        Ok(())
+        Ok(true)
     }
 
     /// Verifies the signatures of a descriptor. Returns who signed, too.

@@ -320,8 +320,8 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             && is_worth_a_walk(&verdict)
         {
             match T::walk(self, pace, &trust).await {
-                Ok(0) => {}
-                Ok(_) => {
+                Ok(false) => {}
+                Ok(true) => {
                     let Buffers { head, document, .. } = &mut *self.buffers;
                     let again = fetch(self.net, pace, &self.limits, url, None, head, document);
                     verdict = match again.await {
@@ -363,13 +363,14 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         Sha256(hasher.chain_update(id).finalize().into())
     }
 
-    /// Goes on to newer roots. Returns how many there were; the descriptor is
-    /// gone then.
+    /// Goes on to newer roots. Returns whether the descriptor is to be fetched
+    /// once more: there were newer roots, or what was looked at for one took its
+    /// place.
     pub(crate) async fn walk_roots(
         &mut self,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,
-    ) -> Result<u32, Fault<F, N>> {
+    ) -> Result<bool, Fault<F, N>> {
         for walked in 0..MAX_WALK {
             let Buffers { head, document, trusted, kept } = &mut *self.buffers;
             let mut url = heapless::String::<MAX_LOCATION>::new();
@@ -377,18 +378,26 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
                 .map_err(|_| UpdateError::RootFetch(HttpError::Url))?;
             let fetched = fetch(self.net, pace, &self.limits, &url, None, head, document).await;
             let len = match fetched {
-                // Some hosts do not tell what is not there.
-                Err(FetchError::Http(HttpError::Status(403 | 404 | 410))) => return Ok(walked),
+                // Some hosts do not tell what is not there, and some have a page
+                // for all of it, or lead to one. One that withholds a root
+                // could deny it as well.
+                Err(
+                    FetchError::Http(
+                        HttpError::Status(403 | 404 | 410)
+                        | HttpError::Redirect
+                        | HttpError::NoLength,
+                    )
+                    | FetchError::TooLarge,
+                ) => return Ok(walked > 0),
                 Err(FetchError::Http(error)) => return Err(UpdateError::RootFetch(error)),
                 Err(FetchError::Url(error)) => return Err(UpdateError::Url(error)),
-                Err(FetchError::TooLarge) => {
-                    return Err(TrustError::Root(DocumentError::TooLarge).into());
-                }
                 Ok(None) => return Err(UpdateError::RootFetch(HttpError::Status(304))),
                 Ok(Some((len, _))) => len,
             };
             *kept = Kept::NOTHING;
-            trusted.advance(&mut document[..len], trust.verify, head)?;
+            if !trusted.advance(&mut document[..len], trust.verify, head)? {
+                return Ok(true);
+            }
         }
         Err(TrustError::MoreRoots.into())
     }

@@ -2,7 +2,7 @@
 //! remembers of them.
 
 use crate::{
-    device::{Device, NEW, NEXT, TABLE, image, new_image},
+    device::{DESCRIPTOR, Device, NEW, NEXT, TABLE, image, new_image},
     project::{
         device, distrust, host, offer, offer_of, other_key, publish_root, remembered, root_key,
         root_with, roots_asked, sound_host, stable_key, trust, trusting,
@@ -192,23 +192,81 @@ fn a22_a_root_of_another_project_is_refused() {
     assert_eq!(refused(document), TrustError::RootProject);
 }
 
+/// A device follows its channel, and the root that it has.
+#[track_caller]
+fn follows_without(mut host: Origin) {
+    let mut device = device();
+    device.follows(&mut host, NEW);
+    assert_eq!(remembered(&device).1, root_with(1, &stable_key()));
+}
+
 #[test]
-fn a22_what_is_no_root_is_refused() {
-    use TrustError::Root;
-    let page = b"<!doctype html><title>Not found</title>".to_vec();
-    assert!(matches!(refused(page), Root(DocumentError::Json(_))));
-    assert!(matches!(refused(Vec::new()), Root(DocumentError::Json(_))));
-    assert_eq!(refused(b"{}".to_vec()), Root(DocumentError::Missing("payload")));
-    assert_eq!(refused(vec![b' '; 5000]), Root(DocumentError::TooLarge));
+fn a22_what_is_no_root_is_none() {
+    let instead = |document: &[u8]| {
+        let mut host = sound_host(NEW, &new_image(), 1);
+        host.serve("/root/2.json", document.to_vec());
+        follows_without(host);
+    };
+    for document in [&b"{}"[..], b"", b"null", &[b' '; 5000]] {
+        instead(document);
+    }
     // A payload of a root that was signed as something else.
     let payload = nth_root(2);
     let shown = [root_key().show("application/json", payload.as_bytes())];
-    let document = envelope("", "application/json", payload.as_bytes(), &shown);
-    assert_eq!(refused(document), Root(DocumentError::Invalid("payloadType")));
+    instead(&envelope("", "application/json", payload.as_bytes(), &shown));
     // A descriptor.
-    let document = signed_descriptor(NEW, "p", &offer(1).json(), &[&root_key()]);
-    assert_eq!(refused(document), Root(DocumentError::Invalid("payloadType")));
-    // Roots that are signed and of no use.
+    instead(&signed_descriptor(NEW, "p", &offer(1).json(), &[&root_key()]));
+}
+
+#[test]
+fn a_host_with_a_page_for_all_that_it_does_not_have_keeps_no_update_back() {
+    let page = "<!doctype html><title>Lamps</title>";
+    let len = page.len();
+    for answer in [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{page}"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{page:5000}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n{page}\r\n0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\n\r\n{page}"),
+        "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into(),
+        "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\n\r\n".into(),
+    ] {
+        let mut host = sound_host(NEW, &new_image(), 1);
+        host.fallback = Some(answer.into_bytes());
+        follows_without(host);
+    }
+}
+
+#[test]
+fn a_descriptor_that_changes_while_roots_are_looked_for_is_judged_anew() {
+    // The page takes the place of the descriptor, which is fetched once more.
+    let mut host = Swapping(sound_host(NEW, &new_image(), 1));
+    host.0.fallback = Some(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx".to_vec());
+    let error = device().refuses_at_once(&mut host);
+    assert_eq!(error, UpdateError::Trust(TrustError::Signatures));
+}
+
+/// A host with another descriptor from the second request on.
+struct Swapping(Origin);
+
+impl towline::Connect for Swapping {
+    type Connection<'c> = towline_sim::OriginConnection<'c>;
+    type Error = std::convert::Infallible;
+
+    async fn connect(
+        &mut self,
+        host: &str,
+        port: u16,
+    ) -> Result<Self::Connection<'_>, Self::Error> {
+        if self.0.asked.len() == 1 {
+            self.0.serve(DESCRIPTOR, offer(2).signed(&[&Signer::new(99)]));
+        }
+        self.0.connect(host, port).await
+    }
+}
+
+#[test]
+fn a22_a_root_that_is_of_no_use_is_refused() {
+    use TrustError::Root;
     for (from, to) in [
         ("\"fmt\":1", "\"fmt\":2"),
         ("\"threshold\":1", "\"threshold\":0"),
@@ -228,8 +286,8 @@ fn a22_what_is_no_root_is_refused() {
 fn a22_good_roots_before_a_bad_one_are_kept() {
     let mut device = device();
     let mut host = rotated(3, 1);
-    host.serve("/root/4.json", b"garbage".to_vec());
-    assert!(matches!(device.refuses(&mut host), UpdateError::Trust(TrustError::Root(_))));
+    publish_root(&mut host, 4, &nth_root(4), &[&Signer::new(99)]);
+    assert_eq!(device.refuses(&mut host), UpdateError::Trust(TrustError::RootBefore));
     assert_eq!(remembered(&device), (None, nth_root(3)));
 }
 
