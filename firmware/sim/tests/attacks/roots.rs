@@ -4,8 +4,8 @@
 use crate::{
     device::{DESCRIPTOR, Device, NEW, NEXT, TABLE, image, new_image},
     project::{
-        device, distrust, host, offer, offer_of, other_key, publish_root, remembered, root_key,
-        root_with, roots_asked, sound_host, stable_key, trust, trusting,
+        NOW, device, distrust, host, offer, offer_of, other_key, publish_root, remembered,
+        root_key, root_with, roots_asked, sound_host, stable_key, trust, trusting,
     },
 };
 use embassy_futures::block_on;
@@ -72,6 +72,25 @@ fn firmware_with_a_newer_root_needs_no_walk() {
     device.trust = Some(trust(&nth_root(1)));
     assert_eq!(device.stays(&mut host), Reason::UpToDate);
     assert_eq!(remembered(&device).1, nth_root(4));
+}
+
+#[test]
+fn a_root_that_came_with_firmware_stays_when_that_is_rolled_back() {
+    let mut device = device();
+    let mut host = rotated(2, 5);
+    device.follows(&mut host, NEW);
+    // Nothing else is new but the root.
+    let newer = root_with(4, &nth_key(2));
+    device.trust = Some(trust(&newer));
+    device.restart();
+    assert!(matches!(device.poll(&mut host), Ok(Outcome::Stay(Reason::UpToDate))));
+    assert_eq!(remembered(&device), (Some(5), newer.clone()));
+    for embedded in [&newer, &nth_root(1)] {
+        device.trust = Some(trust(embedded));
+        device.restart();
+        assert_eq!(device.stays(&mut host), Reason::UpToDate);
+        assert_eq!(remembered(&device).1, newer);
+    }
 }
 
 #[test]
@@ -190,6 +209,40 @@ fn a22_a_root_of_another_project_is_refused() {
     let payload = root_payload("fan", 2, &[("root", 1, &[&root]), ("stable", 1, &[&stable])]);
     let document = towline_sim::signing::signed_root(&payload, &[&root]);
     assert_eq!(refused(document), TrustError::RootProject);
+}
+
+/// Returns a root as if it had been made then.
+fn issued(root: &str, at: u64) -> String {
+    let was = format!("\"issued\":{NOW}");
+    assert!(root.contains(&was));
+    root.replace(&was, &format!("\"issued\":{at}"))
+}
+
+#[test]
+fn a22_a_root_of_the_past_or_of_the_future_is_refused() {
+    let day = 24 * 3600;
+    let document =
+        |at| towline_sim::signing::signed_root(&issued(&nth_root(2), at), &[&root_key()]);
+    assert_eq!(refused(document(NOW - 1)), TrustError::RootIssued);
+    assert_eq!(refused(document(NOW + day + 1)), TrustError::RootIssued);
+    assert_eq!(refused(document(u64::MAX)), TrustError::RootIssued);
+    for (at, now) in [(NOW + day, Some(NOW)), (NOW + 9 * day, None)] {
+        let mut device = device();
+        device.now = now;
+        let mut host = rotated(1, 1);
+        host.serve(DESCRIPTOR, offer(1).signed(&[&nth_key(2)]));
+        host.serve("/root/2.json", document(at));
+        device.follows(&mut host, NEW);
+        assert_eq!(remembered(&device).1, issued(&nth_root(2), at));
+    }
+}
+
+#[test]
+fn a22_a_root_that_is_of_no_use_to_the_channel_of_the_device_is_refused() {
+    let (root, stable) = (root_key(), stable_key());
+    let payload = root_payload("lamp", 2, &[("root", 1, &[&root]), ("stable", 2, &[&stable])]);
+    let document = towline_sim::signing::signed_root(&payload, &[&root]);
+    assert_eq!(refused(document), TrustError::Root(DocumentError::Invalid("roles")));
 }
 
 /// A device follows its channel, and the root that it has.
@@ -374,6 +427,51 @@ fn keys_that_were_made_anew_count_with_the_firmware_that_carries_them() {
     let image = image(NEXT, 20_000);
     let mut host = crate::device::origin(offer_of(NEXT, &image, 3).signed(&[&stable]), &image);
     device.follows(&mut host, NEXT);
+}
+
+#[test]
+fn keys_that_were_made_anew_count_on_a_device_that_had_gone_on_to_other_roots() {
+    // Of its own project, before the key was lost, or of who stole it.
+    let mut device = device();
+    device.follows(&mut rotated(3, 9), NEW);
+    assert_eq!(remembered(&device).1, nth_root(3));
+    let (root, stable) = (Signer::new(41), Signer::new(42));
+    let roles: [NamedRole<'_>; 2] = [("root", 1, &[&root]), ("stable", 1, &[&stable])];
+    let first = issued(&root_payload("lamp", 1, &roles), NOW + 1);
+    device.now = Some(NOW + 1);
+    device.trust = Some(trust(&first));
+    // What the keys of before sign is refused, and the new root kept.
+    let error = device.clone().refuses(&mut host(offer(10).signed(&[&nth_key(3)])));
+    assert_eq!(error, UpdateError::Trust(TrustError::Signatures));
+    let image = image(NEXT, 20_000);
+    let mut host = crate::device::origin(offer_of(NEXT, &image, 3).signed(&[&stable]), &image);
+    device.follows(&mut host, NEXT);
+    assert_eq!(remembered(&device), (Some(3), first.clone()));
+    // Firmware of before does not bring the old chain back.
+    device.trust = Some(trust(&nth_root(3)));
+    device.restart();
+    assert_eq!(device.stays(&mut host), Reason::UpToDate);
+    assert_eq!(remembered(&device).1, first);
+}
+
+#[test]
+fn channels_that_are_asked_in_turn_cost_no_write() {
+    let mut device = trusting(NEW, &nth_root(1));
+    let offers = ["a", "b", "c"].map(|channel| {
+        let version = if channel == "a" { NEW } else { "0.9.0" };
+        let offer = offer_of(version, &new_image(), 7).with("channel", format!("\"{channel}\""));
+        (channel, host(offer.signed(&[&other_key()])))
+    });
+    for round in 0..3 {
+        for (channel, mut host) in offers.clone() {
+            device.identity.channel = Some(channel);
+            if round == 0 {
+                device.poll(&mut host).unwrap();
+            } else {
+                device.stays(&mut host);
+            }
+        }
+    }
 }
 
 /// Without a partition for it, a device remembers as long as it runs.
