@@ -307,7 +307,8 @@ mod tests {
 
         fn problems(&self) -> Vec<crate::check::Problem> {
             let (secrets, known) = (Secrets::default(), BTreeSet::new());
-            let terms = Terms { now: NOW, project: None, secrets: &secrets, known: &known };
+            let terms =
+                Terms { now: NOW, project: None, secrets: &secrets, known: &known, min_left: None };
             inspect(&Folder::new(&self.root.join("dist/site")), &terms).problems
         }
 

@@ -35,6 +35,7 @@ use crate::{
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
     signing::{Signer, SigningError, artifacts},
+    source::date_text,
     store::{Store, StoreError, artifact_of},
 };
 pub use page::size_text;
@@ -180,18 +181,25 @@ pub fn render(
             .iter()
             .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
             .collect();
+        let mut overdue = None;
         for offer in &offers {
             let path = descriptor_path(channel, offer.target());
             let descriptor = match signer {
                 None => plain(&offer.make(Form::Plain)?),
                 Some(signer) => {
                     let form = Form::Sealed { signatures: signer.signatures(channel)? };
-                    signer.seal(&path, channel, &offer.make(form)?)?
+                    let offered = signer.seal(&path, channel, &offer.make(form)?)?;
+                    overdue = [overdue, offered.overdue].into_iter().flatten().min();
+                    offered.text
                 }
             };
             files.insert(path, descriptor);
         }
         warnings.extend(left_behind(channel, &offers));
+        warnings.extend(overdue.map(|expires| {
+            let date = date_text(expires.try_into().unwrap_or(i64::MAX));
+            format!("channel {channel}: its key is not at hand, so what it serves stays as it was signed, and expires on {date}")
+        }));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     files.extend(signer.into_iter().flat_map(Signer::files));
@@ -353,6 +361,8 @@ impl Site {
             project: None,
             secrets: &check::secrets::Secrets::default(),
             known: &known,
+            // Those that are kept without their key are warned of.
+            min_left: Some(0),
         };
         let problems = check::inspect(&check::Folder::new(&staged), &terms).problems;
         if !problems.is_empty() {

@@ -20,6 +20,9 @@ use std::{
     process::ExitCode,
 };
 
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
 /// Check a site as its clients will use it.
 ///
 /// Opens every descriptor with the parser of the device, checks every image as
@@ -44,6 +47,17 @@ pub(crate) struct Args {
     /// backwards.
     #[arg(long, value_name = "DIR | URL")]
     against: Option<String>,
+    /// Let a release, channel, yank or pause be gone that is published: the path
+    /// that the problem names, such as `ota/testing/`.
+    #[arg(long, value_name = "PATH", requires = "against")]
+    allow: Vec<String>,
+    /// Days that signatures have to count for yet [default: a quarter of their
+    /// time].
+    #[arg(long, value_name = "N")]
+    min_days: Option<u16>,
+    /// Go by this time, in seconds since 1970, instead of the clock's.
+    #[arg(long, value_name = "UNIX", hide = true)]
+    now: Option<u64>,
     /// Print `{"problems":[{"path":…,"message":…}]}`, and with signatures
     /// `"expires"`, the first second since 1970 at which one does not count any
     /// more.
@@ -68,19 +82,22 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Some(project) => project.key_folder().map(|f| Secrets::of(&f)).unwrap_or_default(),
         None => Secrets::default(),
     };
-    let of_project = project.as_ref().zip(chain.as_ref()).map(|(project, chain)| {
-        (&project.config.project, chain.as_ref().map(|chain| &chain.links()[0]))
-    });
+    let of_project = project
+        .as_ref()
+        .zip(chain.as_ref())
+        .map(|(project, chain)| (&project.config.project, chain.as_ref()));
     let terms = Terms {
-        now: signing::now()?,
+        // Not that of a reproducible build: devices go by the true one.
+        now: args.now.unwrap_or_else(signing::clock),
         project: of_project,
         secrets: &secrets,
         known: &BTreeSet::new(),
+        min_left: args.min_days.map(|days| u64::from(days) * DAY),
     };
     let place = Place::new(&name, args)?;
     let mut findings = place.inspect(&terms);
     if let Some(published) = &args.against {
-        findings.problems.extend(place.against(&Place::new(published, args)?));
+        findings.problems.extend(place.against(&Place::new(published, args)?, &args.allow));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
         findings.problems.extend(secrets::in_repository(&project.config.root, &secrets)?);
@@ -100,7 +117,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         if let Some(expires) = expires {
             let date = date_text(expires.try_into().unwrap_or(i64::MAX));
-            let days = expires.saturating_sub(terms.now) / (24 * 60 * 60);
+            let days = expires.saturating_sub(terms.now) / DAY;
             println!("signed; the first descriptor expires on {date}, in {days} days");
         }
     }
@@ -142,12 +159,12 @@ impl Place {
         }
     }
 
-    fn against(&self, published: &Self) -> Vec<Problem> {
+    fn against(&self, published: &Self, allowed: &[String]) -> Vec<Problem> {
         match (self, published) {
-            (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
-            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b),
-            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b),
-            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
+            (Self::Folder(a), Self::Folder(b)) => check_against(a, b, allowed),
+            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b, allowed),
+            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b, allowed),
+            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b, allowed),
         }
     }
 }
