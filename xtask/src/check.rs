@@ -133,6 +133,8 @@ pub struct Terms<'a> {
 pub struct Findings {
     /// All problems, in order.
     pub problems: Vec<Problem>,
+    /// What cannot be helped any more, but should be known.
+    pub warnings: Vec<Problem>,
     /// When the first signed descriptor expires, in seconds since 1970.
     pub expires: Option<u64>,
 }
@@ -156,7 +158,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         Ok(index) => index,
         Err(message) => {
             let problems = vec![Problem { path: INDEX.into(), message }];
-            return Findings { problems, expires: None };
+            return Findings { problems, ..Findings::default() };
         }
     };
     let mut problems = Vec::new();
@@ -200,7 +202,8 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     }
     problems.extend(unlisted(&index));
     problems.extend(page::check(&contents));
-    problems.extend(index.releases.iter().flat_map(|release| trust.check_sums(&index, release)));
+    problems
+        .extend(index.releases.iter().flat_map(|release| trust.check_sums(files, &index, release)));
     problems.par_extend(unlisted_secrets(files, &index, terms.secrets));
     let targets: Vec<_> = index
         .releases
@@ -208,14 +211,20 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
         .filter(|(release, t)| !terms.known.contains(&(release.version.as_str(), &t.target)))
         .collect();
-    problems.par_extend(
-        targets.par_iter().flat_map(|(release, t)| {
-            target::check(files, &index, release, t, &trust, terms.secrets)
-        }),
-    );
-    problems.sort();
-    problems.dedup();
-    Findings { problems, expires }
+    let found: Vec<_> = targets
+        .par_iter()
+        .map(|(release, t)| target::check(files, &index, release, t, &trust, terms.secrets))
+        .collect();
+    let mut warnings = Vec::new();
+    for (faults, known) in found {
+        problems.extend(faults);
+        warnings.extend(known);
+    }
+    for list in [&mut problems, &mut warnings] {
+        list.sort();
+        list.dedup();
+    }
+    Findings { problems, warnings, expires }
 }
 
 /// Finds out whether a host has an answer where devices look for the next root.

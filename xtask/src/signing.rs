@@ -172,6 +172,11 @@ impl Signer {
         self
     }
 
+    /// Returns the roots of the project.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
     /// Returns the time that the signer goes by.
     pub fn now(&self) -> u64 {
         self.now

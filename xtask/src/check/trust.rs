@@ -1,6 +1,6 @@
 //! Keys and signatures of a site.
 
-use super::{Problem, Terms};
+use super::{Files, Problem, Terms};
 use crate::{
     keys::{
         PublicKey,
@@ -193,9 +193,11 @@ impl<'a> Trust<'a> {
         Ok(Some(expires))
     }
 
-    /// Checks the signature of an artifact of a release.
+    /// Checks the signature of an artifact of a release. The index does not list
+    /// it: nobody but a channel key could have made it.
     pub(super) fn check_artifact(
         &self,
+        files: &impl Files,
         index: &Index,
         release: &IndexRelease,
         path: &str,
@@ -205,18 +207,19 @@ impl<'a> Trust<'a> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let signature = format!("{path}{}", minisig::EXTENSION);
         let of = (file, release.version.as_str(), index.project.as_str());
-        match self.contents.get(signature.as_str()) {
-            None => Some(problem(signature, format!("{INDEX} does not list it"))),
-            // Told elsewhere.
-            Some(Err(_)) => None,
-            Some(Ok(text)) => artifacts::verify(&self.keys, bytes, text, of)
-                .err()
-                .map(|message| problem(signature, message)),
-        }
+        let text = files.read(&signature);
+        text.and_then(|text| artifacts::verify(&self.keys, bytes, &text, of))
+            .err()
+            .map(|message| problem(signature, message))
     }
 
     /// Checks the sums of a release, and their signature.
-    pub(super) fn check_sums(&self, index: &Index, release: &IndexRelease) -> Vec<Problem> {
+    pub(super) fn check_sums(
+        &self,
+        files: &impl Files,
+        index: &Index,
+        release: &IndexRelease,
+    ) -> Vec<Problem> {
         let folder = format!("firmware/{}/{}/", index.project, release.version);
         let path = format!("{folder}{}", artifacts::SUMS);
         match self.contents.get(path.as_str()) {
@@ -227,7 +230,7 @@ impl<'a> Trust<'a> {
                 vec![problem(path, "is not what the release consists of")]
             }
             Some(Ok(text)) => {
-                self.check_artifact(index, release, &path, text).into_iter().collect()
+                self.check_artifact(files, index, release, &path, text).into_iter().collect()
             }
         }
     }

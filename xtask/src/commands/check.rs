@@ -1,6 +1,6 @@
 //! `check`: opens a site as its clients do.
 
-use super::print_json;
+use super::{print_json, site};
 use crate::{
     check::{
         Findings, Folder, Problem, Remote, Terms, check_against, inspect,
@@ -11,6 +11,7 @@ use crate::{
     project::{Places, Project},
     signing,
     source::date_text,
+    ui,
 };
 use anyhow::Result;
 use std::{
@@ -58,8 +59,8 @@ pub(crate) struct Args {
     /// Go by this time, in seconds since 1970, instead of the clock's.
     #[arg(long, value_name = "UNIX", hide = true)]
     now: Option<u64>,
-    /// Print `{"problems":[{"path":…,"message":…}]}`, and with signatures
-    /// `"expires"`, the first second since 1970 at which one does not count any
+    /// Print `{"problems":[{"path":…,"message":…}]}`, `"warnings"` alike if there
+    /// are some, and with signatures `"expires"`, the first second since 1970 at which one does not count any
     /// more.
     #[arg(long)]
     json: bool,
@@ -77,10 +78,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let is_folder = !name.contains("://");
     let project = open(global, is_folder.then(|| Path::new(&name)))?;
     let chain = project.as_ref().map(Project::chain).transpose()?;
-    let secrets = match &project {
-        // Without a folder there are no keys at hand to look for.
-        Some(project) => project.key_folder().map(|f| Secrets::of(&f)).unwrap_or_default(),
-        None => Secrets::default(),
+    let secrets = match (&project, &chain) {
+        (Some(project), Some(chain)) => site::secrets(project, chain.as_ref()),
+        _ => Secrets::default(),
     };
     let of_project = project
         .as_ref()
@@ -102,14 +102,18 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
         findings.problems.extend(secrets::in_repository(&project.config.root, &secrets)?);
     }
-    let Findings { problems, expires } = findings;
+    let Findings { problems, warnings, expires } = findings;
     if args.json {
         let mut report = serde_json::json!({ "problems": problems });
+        if !warnings.is_empty() {
+            report["warnings"] = serde_json::json!(warnings);
+        }
         if let Some(expires) = expires {
             report["expires"] = expires.into();
         }
         print_json(&report)?;
     } else {
+        warnings.iter().for_each(ui::warn);
         problems.iter().for_each(|problem| println!("{problem}"));
         match problems.len() {
             0 => println!("{name}: no problems"),

@@ -4,6 +4,7 @@ use super::{build::build_images, chosen_targets, plan, print_json, site};
 use crate::{
     build::expected_version,
     cli::Global,
+    config::FILE,
     installer::Installer,
     name::TargetName,
     project::{Places, Project},
@@ -113,6 +114,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             error => error.into(),
         })?;
 
+    let is_known = known.iter().any(|record| record.version == draft.record.version);
+    refuse_secrets(&project, &draft, is_known)?;
+
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
@@ -182,6 +186,27 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         config.base_url,
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses images with secret keys: what is recorded stays. In those that are
+/// recorded already, only the project's own are worth an error.
+fn refuse_secrets(project: &Project, draft: &Draft, is_known: bool) -> Result<()> {
+    let secrets = site::secrets(project, project.chain()?.as_ref());
+    let leak = |(path, bytes): (String, &[u8])| match secrets.problem_of_image(&path, bytes)? {
+        Ok(_) if is_known => None,
+        Ok(problem) | Err(problem) => Some(format!("  {problem}")),
+    };
+    let leaks: Vec<_> = draft.files().filter_map(leak).collect();
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("the images have secret keys, so nothing was recorded:\n{}", leaks.join("\n"));
+    let hint = format!(
+        "build them without; if everybody may have a key that is not the project's, say so in {FILE} with `[check]` and `not-secret = [\"firmware/{}\"]`",
+        project.config.project
+    );
+    Err(Hinted::new(message, hint).into())
 }
 
 /// Returns whether writing the artifacts once more may mend an error.

@@ -2,10 +2,11 @@
 
 use crate::{
     channel::Channels,
+    check::secrets::Secrets,
     cli::Global,
     disk::Disk,
     installer::{Bundle, Installer},
-    keys::{CHANNEL_KEY, Held, KEYS, Kind, SecretKey, hinted, root::Root},
+    keys::{CHANNEL_KEY, Held, KEYS, Kind, SecretKey, chain::Chain, hinted, root::Root},
     project::{Places, Project},
     release::Record,
     signing::{self, Signer, SigningError, Standing, artifacts},
@@ -106,6 +107,16 @@ fn keys_at_hand(project: &Project, root: &Root) -> Result<Vec<SecretKey>> {
     Ok(keys)
 }
 
+/// Returns what no public file of a project with these roots may have.
+pub(crate) fn secrets(project: &Project, chain: Option<&Chain>) -> Secrets {
+    // Without a folder there are no keys at hand to look for.
+    let secrets = project.key_folder().map(|folder| Secrets::of(&folder)).unwrap_or_default();
+    let roots = chain.into_iter().flat_map(Chain::links);
+    let roles = roots.flat_map(|link| link.root.roles.values());
+    let named = roles.flat_map(|role| role.keys.iter().copied());
+    secrets.naming(named).except_in(&project.config.check.not_secret)
+}
+
 /// Refuses what could not be signed in the end, before the long work begins.
 ///
 /// `is_recorded` says whether the release is known already: its signatures may be
@@ -183,6 +194,8 @@ pub(crate) fn write(
     }
     let site = render(&project.config, channels, releases, installer, signer)?;
     let receipts = project.store_dir.join(".checked.json");
-    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())?;
-    Ok(site.warnings)
+    let secrets = secrets(project, signer.map(Signer::chain));
+    let known =
+        site.write(&project.store(), &project.site_dir, &receipts, &secrets, &Disk::default())?;
+    Ok(site.warnings.into_iter().chain(known.iter().map(ToString::to_string)).collect())
 }
