@@ -498,5 +498,9 @@ build.cargo = "firmware"
         let expected =
             "  |\n2 | base-url = \"ftp://example.org/fw\"\n  |            ^^^^^^^^^^^^^^^^^^^^^^";
         assert!(error.ends_with(expected), "{error}");
+        let long = MINIMAL.replace("https://", &format!("ftp://{}/", "a".repeat(100)));
+        let error = parse(&long).unwrap_err();
+        assert!(error.lines().skip(1).all(|line| line.len() < 80), "{error}");
+        assert!(error.lines().last().unwrap().contains("^^^^"), "{error}");
     }
 }

@@ -140,7 +140,12 @@ fn payload(text: &[u8]) -> Option<Vec<u8>> {
 fn entries(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match folder.read_dir() {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // A stray file, such as a file manager leaves, is no folder of a channel.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
         Err(error) => {
             let message = format!("{}: {error}", folder.display());
             return Err(io::Error::new(error.kind(), message));
