@@ -22,7 +22,7 @@ use crate::{
     layout::Slot,
     ota::Ota,
     pace::{Limits, Pace},
-    schedule::{self, Jitter},
+    schedule::{self, Jitter, Times},
     slot::Expected,
     transport::Connect,
     trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted, Trusting},
@@ -152,6 +152,9 @@ pub struct Check {
     pub version: Version,
     /// What to do about it, and why.
     pub decision: Decision,
+    /// When it may be installed: what decides when to ask again, with
+    /// [`schedule::after_stay`].
+    pub times: Times,
 }
 
 /// How an update ended.
@@ -309,7 +312,9 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         let Some((len, mut etag)) = fetched.map_err(descriptor_fetch)? else {
             let seen = seen.ok_or(UpdateError::DescriptorFetch(HttpError::Status(304)))?;
             let decision = Decision::Stay(seen.reason);
-            return Ok(Check { version: seen.version.clone(), decision });
+            // What depends on the time is never answered so.
+            let times = Times::default();
+            return Ok(Check { version: seen.version.clone(), decision, times });
         };
         *kept = Kept::NOTHING;
         self.last.seen = None;

@@ -7,6 +7,7 @@ use crate::{
     descriptor::{Descriptor, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
+    schedule::Times,
     trust::{Failed, NameHash, Newest, Refusal, admit},
 };
 use core::cmp::Ordering;
@@ -98,7 +99,11 @@ fn weigh(
         at..at + text.len()
     };
     Ok(Judged {
-        check: Check { version: descriptor.version.clone(), decision },
+        check: Check {
+            version: descriptor.version.clone(),
+            decision,
+            times: Times::of(&descriptor.policy),
+        },
         expires: descriptor.expires.filter(|_| newest.is_some()),
         arrived: !running.version.as_ref().is_some_and(is_below),
         newest,
