@@ -509,6 +509,17 @@ impl<F, N> From<Refusal> for UpdateError<F, N> {
     }
 }
 
+impl<F, N> UpdateError<F, N> {
+    /// Returns whether the channel was reached all the same: enough of its keys
+    /// signed the descriptor that is refused.
+    ///
+    /// Firmware that got so far has proven itself. On trial, that the host was
+    /// given up by its publisher for a while bars no release.
+    pub fn is_from_channel(&self) -> bool {
+        matches!(self, Self::Trust(TrustError::Expired | TrustError::Replayed))
+    }
+}
+
 impl<F: Debug, N: Debug> fmt::Display for UpdateError<F, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
