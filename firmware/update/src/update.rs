@@ -22,7 +22,7 @@ use crate::{
     layout::Slot,
     ota::Ota,
     pace::{Limits, Pace},
-    schedule::{self, Jitter},
+    schedule::{self, Jitter, Times},
     slot::Expected,
     transport::Connect,
     trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted, Trusting},
@@ -152,6 +152,9 @@ pub struct Check {
     pub version: Version,
     /// What to do about it, and why.
     pub decision: Decision,
+    /// When it may be installed: what decides when to ask again, with
+    /// [`schedule::after_stay`].
+    pub times: Times,
 }
 
 /// How an update ended.
@@ -306,7 +309,9 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         let fetched = fetch(self.net, pace, &self.limits, url, etag, head, document).await;
         if let (Ok(None), Some(seen)) = (&fetched, seen) {
             let decision = Decision::Stay(seen.reason);
-            return Ok(Check { version: seen.version.clone(), decision });
+            // What depends on the time is never answered so.
+            let times = Times::default();
+            return Ok(Check { version: seen.version.clone(), decision, times });
         }
         // Whatever came stands in the document now, even if it is half of one.
         *kept = Kept::NOTHING;
@@ -516,6 +521,17 @@ impl<F, N> From<Refusal> for UpdateError<F, N> {
             Refusal::Document(error) => Self::Descriptor(error),
             Refusal::Trust(error) => Self::Trust(error),
         }
+    }
+}
+
+impl<F, N> UpdateError<F, N> {
+    /// Returns whether the channel was reached all the same: enough of its keys
+    /// signed the descriptor that is refused.
+    ///
+    /// Firmware that got so far has proven itself. On trial, that the host was
+    /// given up by its publisher for a while bars no release.
+    pub fn is_from_channel(&self) -> bool {
+        matches!(self, Self::Trust(TrustError::Expired | TrustError::Replayed))
     }
 }
 

@@ -465,3 +465,19 @@ fn a_release_that_failed_is_refused_after_its_slot_was_overwritten() {
         .signed(&[&other_key()]);
     device.goes_down(&mut super::project::host(again), NEW);
 }
+
+#[test]
+fn a_refused_descriptor_shows_that_the_channel_was_reached_only_if_its_keys_signed_it() {
+    let of = |seq, field, json: &str, signer: &Signer| {
+        let mut host = host(offer(seq).with(field, json).signed(&[signer]));
+        let mut device = device();
+        let _ = device.poll(&mut sound_host("1.0.0", &image("1.0.0", 9_000), 10));
+        device.refuses(&mut host).is_from_channel()
+    };
+    let past = (NOW - 1).to_string();
+    assert!(of(10, "expires", &past, &stable_key()));
+    assert!(of(9, "secure_version", "0", &stable_key()));
+    assert!(!of(10, "expires", &past, &other_key()));
+    assert!(!of(9, "secure_version", "0", &Signer::new(99)));
+    assert!(!of(10, "target", "\"other\"", &stable_key()));
+}

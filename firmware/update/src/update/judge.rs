@@ -7,6 +7,7 @@ use crate::{
     descriptor::{Descriptor, KeyId, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
+    schedule::Times,
     trust::{Failed, NameHash, Newest, Refusal, TrustError, admit},
 };
 use core::cmp::Ordering;
@@ -104,7 +105,11 @@ fn weigh(
         at..at + text.len()
     };
     Ok(Judged {
-        check: Check { version: descriptor.version.clone(), decision },
+        check: Check {
+            version: descriptor.version.clone(),
+            decision,
+            times: Times::of(&descriptor.policy),
+        },
         expires: descriptor.expires.filter(|_| newest.is_some()),
         arrived: !running.version.as_ref().is_some_and(is_below),
         newest,
