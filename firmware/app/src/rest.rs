@@ -39,7 +39,7 @@ mod view;
 pub use access::{MIN_TOKEN, Token, TokenTooShort};
 pub use device::{
     ChannelError, Device, Groups, MAX_CHANNELS, MAX_GROUPS, MAX_NAME, MAX_NOTES, Name, Notes,
-    Offered, UpdateError, Updated, is_groups,
+    Offered, UpdateError, Updated, is_groups, names,
 };
 pub use http::{HEAD, ReceiveError};
 

@@ -105,7 +105,9 @@ impl Device for Board {
     }
 
     async fn set_groups(&self, groups: &str) -> Result<(), ApiFault> {
-        self.shared.settings().set_groups(groups).map_err(ApiFault::Settings)
+        self.shared.settings().set_groups(groups).map_err(ApiFault::Settings)?;
+        self.client.forget_offer();
+        Ok(())
     }
 
     fn offered(&self) -> Option<Offered> {
@@ -114,7 +116,8 @@ impl Device for Board {
 
     async fn check(&self) -> Result<Offered, ApiFault> {
         self.is_settled()?;
-        self.client.check(self.shared).await.map_err(ApiFault::Update)
+        let (offered, _) = self.client.check(self.shared).await.map_err(ApiFault::Update)?;
+        Ok(offered)
     }
 
     async fn update(&self, progress: &dyn Fn(u32, u32)) -> Result<Updated, UpdateError<ApiFault>> {

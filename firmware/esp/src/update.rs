@@ -3,7 +3,8 @@
 //! ```text
 //! trial:  address -> time -> channel answers -> accept
 //!           \---------- time limit ----------> roll back, reset
-//! then:   poll once after the start, then daily
+//! then:   poll once after the start, then daily, or when a release that
+//!         waits for its time may be installed
 //! ```
 
 use crate::shared::{Flash, Shared};
@@ -18,9 +19,9 @@ use embassy_sync::mutex::Mutex;
 use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_storage::nor_flash::NorFlashErrorKind;
 use log::{info, warn};
-use towline::schedule::{self, Jitter};
-use towline::{Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater};
-use towline_app::rest::{Groups, Offered};
+use towline::schedule::{self, DEFAULT_PERIOD, Jitter, Times};
+use towline::{Buffers, Clock as _, Identity, LastPoll, Limits, Ota, Outcome, Updater};
+use towline_app::rest::{Groups, Offered, names};
 use towline_tls::{Connector, TlsError};
 
 /// Connections to the host at a time.
@@ -104,14 +105,6 @@ impl Inner {
     }
 }
 
-/// Most groups that a device is in.
-const MAX_GROUPS: usize = 16;
-
-/// Takes names apart that are separated by commas.
-fn split(groups: &str) -> heapless::Vec<&str, MAX_GROUPS, u8> {
-    groups.split(',').filter(|name| !name.is_empty()).take(MAX_GROUPS).collect()
-}
-
 impl Client {
     pub(crate) fn new(net: Net, id: [u8; 6], seed: u32) -> Self {
         let inner = Inner {
@@ -129,26 +122,26 @@ impl Client {
         self.offered.borrow().clone()
     }
 
-    /// Forgets that: the device follows another channel.
+    /// Forgets that: the device follows another channel, or is in other groups.
     pub(crate) fn forget_offer(&self) {
         self.offered.take();
     }
 
-    /// Asks the selected channel what it offers.
+    /// Asks the selected channel what it offers, and when that may be installed.
     ///
     /// # Errors
     /// [`Fault`].
-    pub(crate) async fn check(&self, shared: &Shared) -> Result<Offered, Fault> {
+    pub(crate) async fn check(&self, shared: &Shared) -> Result<(Offered, Times), Fault> {
         let asked = Asked::new(shared, false);
         let mut slots = shared.slots.claim().await;
         let mut inner = self.inner.lock().await;
-        let groups = split(&asked.groups);
+        let groups = names(&asked.groups);
         let mut updater = inner.updater(&mut slots, &asked, &groups);
         let check = updater.check(&config::descriptor_url(asked.channel)).await?;
         let offered = Offered::new(&check, updater.notes());
         info!("channel {}: offers {}", asked.channel, offered.version);
         self.offered.replace(Some(offered.clone()));
-        Ok(offered)
+        Ok((offered, check.times))
     }
 
     /// Installs what the selected channel offers, if that is an update; a user
@@ -167,7 +160,7 @@ impl Client {
         let channel = asked.channel;
         let mut slots = shared.slots.claim().await;
         let mut inner = self.inner.lock().await;
-        let groups = split(&asked.groups);
+        let groups = names(&asked.groups);
         let mut tenths = 0;
         let outcome = inner
             .updater(&mut slots, &asked, &groups)
@@ -213,20 +206,23 @@ pub(crate) async fn run(
     loop {
         stack.wait_config_up().await;
         time::wait_known().await;
-        let pause = match poll(client, shared).await {
-            Ok(Outcome::Installed { .. }) => {
+        let polled = poll(client, shared).await;
+        let random = client.random().await;
+        let pause = match polled {
+            Ok((Outcome::Installed { .. }, _)) => {
                 info!("resetting");
                 Timer::after(RESET_PAUSE).await;
                 chip::reset()
             }
-            Ok(Outcome::Stay(_)) => {
+            Ok((Outcome::Stay(reason), times)) => {
                 failures = 0;
-                schedule::next_poll(schedule::DEFAULT_PERIOD, client.random().await)
+                let (now, utc_offset) = (Uptime.unix_time(), shared.settings().utc_offset());
+                schedule::after_stay(reason, &times, now, utc_offset, DEFAULT_PERIOD, random)
             }
             Err(error) => {
                 failures += 1;
                 warn!("update: {error}");
-                schedule::backoff(failures, client.random().await)
+                schedule::after_failure(&error, failures, DEFAULT_PERIOD, random)
             }
         };
         info!("next poll in {} s", pause.as_secs());
@@ -236,18 +232,20 @@ pub(crate) async fn run(
 
 /// Asks the channel, and installs what is to be installed. Asked is first, so
 /// that the page can tell what waits, and why.
-async fn poll(client: &Client, shared: &Shared) -> Result<Outcome, Fault> {
-    match client.check(shared).await?.reason {
+async fn poll(client: &Client, shared: &Shared) -> Result<(Outcome, Times), Fault> {
+    let (offered, times) = client.check(shared).await?;
+    let outcome = match offered.reason {
         Some(reason) => {
             info!("update: {reason}");
-            Ok(Outcome::Stay(reason))
+            Outcome::Stay(reason)
         }
-        None => client.update(shared, false, &|_, _| {}).await,
-    }
+        None => client.update(shared, false, &|_, _| {}).await?,
+    };
+    Ok((outcome, times))
 }
 
 async fn wait(time: core::time::Duration) {
-    towline::Clock::wait(&Uptime, time).await;
+    Uptime.wait(time).await;
 }
 
 /// Returns once what runs was accepted, or when there is nothing to go back to.
@@ -258,6 +256,10 @@ async fn trial(client: &Client, stack: Stack<'_>, shared: &Shared) {
         stack.wait_config_up().await;
         time::wait_known().await;
         while let Err(error) = client.check(shared).await {
+            if error.is_from_channel() {
+                warn!("trial: {error}; but the channel was reached");
+                break;
+            }
             warn!("trial: {error}; again in {} s", TRIAL_PAUSE.as_secs());
             Timer::after(TRIAL_PAUSE).await;
         }

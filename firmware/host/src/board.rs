@@ -114,7 +114,7 @@ impl<'d> Board<'d> {
         let settings = self.settings.borrow().clone();
         let channel = settings.channels.get(settings.selected);
         let channel = channel.ok_or(rest::UpdateError::Fetch(Fault::NoChannel))?;
-        let groups: Vec<_> = settings.groups.split(',').filter(|name| !name.is_empty()).collect();
+        let groups = rest::names(&settings.groups);
         let mut ota = self.slots.claim().await;
         let mut net = self.net.lock().await;
         let mut updater = Updater {
@@ -189,6 +189,7 @@ impl<'d> rest::Device for Board<'d> {
 
     async fn set_groups(&self, groups: &str) -> Result<(), Fault> {
         self.settings.borrow_mut().groups = Groups::try_from(groups).unwrap_or_default();
+        self.offered.take();
         Ok(())
     }
 

@@ -248,18 +248,18 @@ fn is_time(running: &Running<'_>, policy: &Policy<'_>) -> Result<(), Reason> {
     }
     match policy.window {
         Some(window) if policy.priority != Priority::Urgent => {
-            let minute = minute_of_day(now()?, running.utc_offset);
+            let minute = (second_of_day(now()?, running.utc_offset) / 60) as u16;
             if window.contains(minute) { Ok(()) } else { Err(Reason::OutsideWindow) }
         }
         _ => Ok(()),
     }
 }
 
-/// Returns the minute of the local day.
-fn minute_of_day(now: u64, utc_offset: i16) -> u16 {
-    let day = i64::from(Window::DAY);
-    let minute = (now / 60 % u64::from(Window::DAY)) as i64;
-    (minute + i64::from(utc_offset)).rem_euclid(day) as u16
+/// Returns the second of the local day.
+pub(crate) fn second_of_day(now: u64, utc_offset: i16) -> u64 {
+    let day = i64::from(Window::DAY) * 60;
+    let second = (now % day as u64) as i64;
+    (second + i64::from(utc_offset) * 60).rem_euclid(day) as u64
 }
 
 /// Returns whether two names agree, as far as both are known.

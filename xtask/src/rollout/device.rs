@@ -3,7 +3,7 @@
 use super::{Board, Fleet, State, Wait};
 use towline::{
     Decision, Reason, Running, decide,
-    schedule::{Jitter, first_poll, next_poll},
+    schedule::{self, Jitter, Times, first_poll},
 };
 use towline_descriptor::{Descriptor, Version};
 
@@ -115,6 +115,7 @@ pub(super) fn live(
     if is_off || first.is_none() {
         return;
     }
+    let period = core::time::Duration::from_secs(fleet.period.seconds());
     let mut agrees: Option<u64> = None;
     loop {
         let by_user = agrees.is_some_and(|agrees| agrees <= poll);
@@ -124,14 +125,19 @@ pub(super) fn live(
         }
         if by_user {
             agrees = None;
-        } else {
-            let period = core::time::Duration::from_secs(fleet.period.seconds());
-            poll = at + next_poll(period, jitter.draw()).as_secs().max(1);
         }
         running.now = Some(fleet.start + at);
         running.by_user = by_user;
         let phase = offers.partition_point(|(begins, _)| *begins <= at) - 1;
-        let next = match decide(&running, &offers[phase].1) {
+        let offer = &offers[phase].1;
+        let decision = decide(&running, offer);
+        if let (Decision::Stay(reason), false) = (&decision, by_user) {
+            let (times, now) = (Times::of(&offer.policy), running.now);
+            let random = jitter.draw();
+            let wait = schedule::after_stay(*reason, &times, now, utc_offset, period, random);
+            poll = at + wait.as_secs().max(1);
+        }
+        let next = match decision {
             Decision::Install(offer) => {
                 let installed = index_of(&offer.version);
                 // It restarts, and asks soon after.

@@ -140,6 +140,14 @@ fn windows_and_dates_are_kept_by_each_device() {
 }
 
 #[test]
+fn devices_that_ask_once_a_day_meet_a_window_of_one_hour() {
+    let terms = "[channels.stable.policy]\nwindow = \"02:00-02:59\"\n";
+    let fleet = fleet(&["1.0.0=100%"]);
+    // A day until the last of them asks, and one until its window.
+    assert_eq!(done_at(&course(terms, &[], &fleet), 48), fleet.devices);
+}
+
+#[test]
 fn users_who_agree_are_waited_for() {
     let terms = "[channels.stable.policy]\napproval = true\n";
     let mut fleet = fleet(&["1.0.0=100%"]);

@@ -15,18 +15,25 @@ pub const MAX_NAME: usize = 32;
 /// A name of a channel, or a version.
 pub type Name = heapless::String<MAX_NAME, u8>;
 
-/// Longest names of groups in bytes, commas included.
-pub const MAX_GROUPS: usize = 96;
+/// Most groups that a device is in.
+pub const MAX_GROUPS: usize = 16;
 
-/// Names of groups, separated by commas.
-pub type Groups = heapless::String<MAX_GROUPS, u8>;
+/// Names of groups, separated by commas: 96 bytes of text at most.
+pub type Groups = heapless::String<96, u8>;
 
-/// Returns whether this is a list of groups: names of letters, digits, `-`, `_`
-/// and `.`, separated by commas. The empty list is none.
+/// Returns whether this is a list of groups: at most [`MAX_GROUPS`] names of
+/// letters, digits, `-`, `_` and `.`, separated by commas. The empty list is
+/// none.
 pub fn is_groups(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     let is_name = |name: &str| !name.is_empty() && name.bytes().all(is_part);
-    text.is_empty() || (text.len() <= MAX_GROUPS && text.split(',').all(is_name))
+    let is_list = || text.split(',').all(is_name) && text.split(',').count() <= MAX_GROUPS;
+    text.is_empty() || (Groups::try_from(text).is_ok() && is_list())
+}
+
+/// Takes a list of groups apart.
+pub fn names(groups: &str) -> heapless::Vec<&str, MAX_GROUPS, u8> {
+    groups.split(',').filter(|name| !name.is_empty()).take(MAX_GROUPS).collect()
 }
 
 /// Most bytes of release notes that a device shows.

@@ -29,7 +29,7 @@ refusals! {
     NO_HOST = 400 "Bad Request" "The request has no Host header. Send one with the address of the device.";
     NOT_A_STRING = 400 "Bad Request" "The body is not a JSON string. Send the name in quotes.";
     NO_SUCH_CHANNEL = 400 "Bad Request" "There is no such channel. GET /api/v1/firmware/channels names those of this device.";
-    NO_GROUPS = 400 "Bad Request" "These are no groups. Send names of letters, digits, `-`, `_` and `.`, separated by commas, at most 96 bytes.";
+    NO_GROUPS = 400 "Bad Request" "These are no groups. Send names of letters, digits, `-`, `_` and `.`, separated by commas: at most 16, and 96 bytes.";
     INCOMPLETE = 400 "Bad Request" "The body did not come whole. Send it again.";
     NO_BODY_WANTED = 400 "Bad Request" "This takes no body. Send the request without one.";
     NO_TOKEN = 401 "Unauthorized" "Changes need the token of this device. Send it as `Authorization: Bearer TOKEN`."

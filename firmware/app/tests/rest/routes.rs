@@ -269,6 +269,7 @@ fn groups_are_set_and_kept() {
         "7",
         "",
         &format!("\"{}\"", "a".repeat(97)),
+        "\"a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p,q\"",
     ] {
         assert_eq!(set(wrong), 400, "{wrong}");
     }
@@ -277,6 +278,24 @@ fn groups_are_set_and_kept() {
     assert_eq!(groups(), "beta,Floor-2.east");
     assert_eq!(set("\"\""), 200, "in none");
     assert_eq!(groups(), "");
+}
+
+#[test]
+fn a_device_is_in_as_many_groups_as_it_admits() {
+    let image = image("1.1.0");
+    let policy = json!({ "policy": { "groups": ["p"] } });
+    let rig = Rig::with(holding("1.1.0", &image, &image, policy));
+    let set = |names: &str| {
+        let body = format!("\"{names}\"");
+        rig.post("/api/v1/firmware/groups", JSON, body.as_bytes()).status
+    };
+    assert_eq!(set("a,b,c"), 200);
+    let offer = || rig.json("/api/v1/firmware/check-update");
+    assert_eq!(offer()["reason"], "the release is for other devices");
+    assert!(rig.get("/").text().contains("is offered"));
+    assert_eq!(set("a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p"), 200);
+    assert!(!rig.get("/").text().contains("is offered"), "that was for another device");
+    assert_eq!(offer()["reason"], json!(null), "the last of them counts");
 }
 
 #[test]

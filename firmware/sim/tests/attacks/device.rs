@@ -4,8 +4,8 @@ use embassy_futures::block_on;
 use sha2::{Digest, Sha256 as Hasher};
 use std::collections::BTreeMap;
 use towline::{
-    Buffers, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Reason, Reset, Trust,
-    UpdateError, Updater,
+    Buffers, Check, Clock, Connect, Guard, Identity, LastPoll, Limits, Ota, Outcome, Reason, Reset,
+    Trust, UpdateError, Updater,
     descriptor::Chip,
     otadata::{Record, State},
     schedule::Jitter,
@@ -219,6 +219,15 @@ impl Device {
         clock: &impl Clock,
     ) -> Result<Outcome, UpdateError<MemoryError, N::Error>> {
         self.with_updater(net, clock, |updater, url| block_on(updater.update(url, |_| {})))
+    }
+
+    /// Asks the channel what it offers, by that clock.
+    pub(crate) fn checks<N: Connect>(
+        &mut self,
+        net: &mut N,
+        clock: &impl Clock,
+    ) -> Result<Check, UpdateError<MemoryError, N::Error>> {
+        self.with_updater(net, clock, |updater, url| block_on(updater.check(url)))
     }
 
     /// Asks the channel what it offers. Returns metadata and notes.

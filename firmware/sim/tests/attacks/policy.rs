@@ -5,7 +5,11 @@ use crate::{
     project::{NOW, device, host, offer, offer_of, stable_key},
 };
 use sha2::{Digest, Sha256};
-use towline::{Outcome, Reason, UpdateError, http::HttpError};
+use towline::{
+    Decision, Outcome, Reason, UpdateError,
+    http::HttpError,
+    schedule::{self, DEFAULT_PERIOD, Jitter},
+};
 use towline_sim::{Counted, Origin, signing::Signer};
 
 #[test]
@@ -56,6 +60,41 @@ fn a_window_opens_while_the_device_runs() {
     assert!(matches!(device.poll(&mut host), Ok(Outcome::Stay(Reason::OutsideWindow))));
     let later = Counted::at(Some(NOW + 6 * 60));
     assert!(matches!(device.poll_by(&mut host, &later), Ok(Outcome::Installed { .. })));
+}
+
+#[test]
+fn a_device_that_asks_daily_installs_in_the_window_whenever_it_was_started() {
+    let day = DEFAULT_PERIOD.as_secs();
+    // From two to three o'clock.
+    let policy = "{\"window\":{\"start\":120,\"end\":179}}";
+    let descriptor = offer(1).with("policy", policy).signed(&[&stable_key()]);
+    for start in (NOW..NOW + day).step_by(5 * 3600) {
+        for utc_offset in [-480, 0, 330] {
+            let mut host = host(descriptor.clone());
+            let mut device = device();
+            device.identity.utc_offset = utc_offset;
+            let mut jitter = Jitter::new(start as u32 ^ utc_offset as u32);
+            let mut now = start;
+            loop {
+                let check = device.checks(&mut host, &Counted::at(Some(now))).unwrap();
+                let Decision::Stay(reason) = check.decision else { break };
+                assert_eq!(reason, Reason::OutsideWindow);
+                let (times, random) = (check.times, jitter.draw());
+                let wait = schedule::after_stay(
+                    reason,
+                    &times,
+                    Some(now),
+                    utc_offset,
+                    DEFAULT_PERIOD,
+                    random,
+                );
+                now += wait.as_secs();
+                assert!(now < start + 2 * day, "not installed from {start}, {utc_offset}");
+            }
+            let outcome = device.poll_by(&mut host, &Counted::at(Some(now)));
+            assert!(matches!(outcome, Ok(Outcome::Installed { .. })), "{outcome:?}");
+        }
+    }
 }
 
 #[test]

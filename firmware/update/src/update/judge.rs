@@ -4,10 +4,11 @@
 use super::{Check, Kept, UpdateError};
 use crate::{
     decide::{Decision, Offer, Reason, Running, choose},
-    descriptor::{Descriptor, SignedDescriptor, Url, UrlError, Version},
+    descriptor::{Descriptor, KeyId, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
-    trust::{Failed, NameHash, Newest, Refusal, admit},
+    schedule::Times,
+    trust::{Failed, NameHash, Newest, Refusal, TrustError, admit},
 };
 use core::cmp::Ordering;
 use embedded_storage::nor_flash::NorFlash;
@@ -64,17 +65,23 @@ pub(super) fn plain(
     weigh(running, &descriptor, None, start)
 }
 
-/// Judges a descriptor whose signatures were verified.
+/// Judges a descriptor whose signatures were verified: `signer` is one of those
+/// who made them.
 #[inline(never)]
 pub(super) fn signed(
     running: &Running<'_>,
     signed: SignedDescriptor<'_>,
     mut newest: Newest,
+    signer: KeyId,
+    is_over: impl FnOnce(Option<u64>) -> bool,
     start: usize,
 ) -> Result<Judged, Refused> {
     let mut descriptor = Descriptor::empty();
     signed.read_into(&mut descriptor).map_err(Refusal::Document)?;
-    admit(running, &descriptor, &mut newest).map_err(Refusal::Trust)?;
+    admit(running, &descriptor, &mut newest, signer).map_err(Refusal::Trust)?;
+    if is_over(descriptor.expires) {
+        return Err(TrustError::Expired.into());
+    }
     weigh(running, &descriptor, Some(newest), start)
 }
 
@@ -98,7 +105,11 @@ fn weigh(
         at..at + text.len()
     };
     Ok(Judged {
-        check: Check { version: descriptor.version.clone(), decision },
+        check: Check {
+            version: descriptor.version.clone(),
+            decision,
+            times: Times::of(&descriptor.policy),
+        },
         expires: descriptor.expires.filter(|_| newest.is_some()),
         arrived: !running.version.as_ref().is_some_and(is_below),
         newest,
@@ -116,6 +127,12 @@ impl<F, N> From<Refused> for UpdateError<F, N> {
             Refused::Url(error) => Self::Url(error),
             Refused::Refusal(refusal) => refusal.into(),
         }
+    }
+}
+
+impl From<TrustError> for Refused {
+    fn from(error: TrustError) -> Self {
+        Self::Refusal(error.into())
     }
 }
 
