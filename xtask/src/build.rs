@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use std::{
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
     thread,
 };
 use towline::image::Head;
@@ -181,7 +181,7 @@ pub fn run(
         (Build::Prebuilt(file), _) => return Ok(file.clone()),
         (_, build) => build.context("only a prebuilt target has no command")?,
     };
-    let mut command = Command::new(&build.command[0]);
+    let mut command = toolchain::command(&build.command[0]);
     command
         .args(&build.command[1..])
         .current_dir(&build.dir)

@@ -5,6 +5,7 @@
 //! starts from `releases.json`, which holds the hash of every other file: a
 //! change of a single byte shows.
 
+mod against;
 mod page;
 mod remote;
 pub mod secrets;
@@ -12,11 +13,11 @@ mod target;
 mod terms;
 mod trust;
 
+pub use against::check_against;
 pub use remote::{Remote, RemoteError};
-pub use trust::check_against;
 
 use crate::{
-    keys::chain::Signed,
+    keys::chain::{Chain, FOLDER, file_name},
     name::{ProjectName, TargetName},
     receipt, signing,
     site::{FORMAT, INDEX, Index, IndexArtifact, IndexChannel, IndexRelease, ServedTarget},
@@ -61,6 +62,13 @@ pub trait Files: Sync {
     /// that are not listed.
     fn all(&self) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Asks the host, if there is one, for what should not be there: it says so,
+    /// or answers with something else.
+    fn absence(&self, path: &str) -> Option<Result<(), String>> {
+        let _ = path;
+        None
     }
 }
 
@@ -109,12 +117,15 @@ impl Files for Folder {
 pub struct Terms<'a> {
     /// The time in seconds since 1970.
     pub now: u64,
-    /// The project at hand, and its first root if it has one.
-    pub project: Option<(&'a ProjectName, Option<&'a Signed>)>,
+    /// The project at hand, and its roots if it has some.
+    pub project: Option<(&'a ProjectName, Option<&'a Chain>)>,
     /// Secret keys at hand, which must be nowhere.
     pub secrets: &'a Secrets,
     /// Targets of releases that are known to be sound.
     pub known: &'a BTreeSet<(&'a str, &'a TargetName)>,
+    /// Seconds that what is signed has to count for yet; `None` for a quarter of
+    /// its life.
+    pub min_left: Option<u64>,
 }
 
 /// What a check found.
@@ -122,6 +133,8 @@ pub struct Terms<'a> {
 pub struct Findings {
     /// All problems, in order.
     pub problems: Vec<Problem>,
+    /// What cannot be helped any more, but should be known.
+    pub warnings: Vec<Problem>,
     /// When the first signed descriptor expires, in seconds since 1970.
     pub expires: Option<u64>,
 }
@@ -129,7 +142,13 @@ pub struct Findings {
 /// Checks a site; no problems means that its clients can use all of it.
 pub fn check(files: &impl Files) -> Vec<Problem> {
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
-    let terms = Terms { now: signing::clock(), project: None, secrets: &secrets, known: &known };
+    let terms = Terms {
+        now: signing::clock(),
+        project: None,
+        secrets: &secrets,
+        known: &known,
+        min_left: None,
+    };
     inspect(files, &terms).problems
 }
 
@@ -139,7 +158,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         Ok(index) => index,
         Err(message) => {
             let problems = vec![Problem { path: INDEX.into(), message }];
-            return Findings { problems, expires: None };
+            return Findings { problems, ..Findings::default() };
         }
     };
     let mut problems = Vec::new();
@@ -156,6 +175,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     }
     let (trust, faults) = Trust::read(&index, &contents, terms);
     problems.extend(faults);
+    problems.extend(trust.next_root().and_then(|next| next_root_problem(files, next)));
     let mut expires = None;
     let file = |path: &str| Some(contents.get(path)?.as_deref().unwrap_or_default());
     for channel in &index.channels {
@@ -182,7 +202,8 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     }
     problems.extend(unlisted(&index));
     problems.extend(page::check(&contents));
-    problems.extend(index.releases.iter().flat_map(|release| trust.check_sums(&index, release)));
+    problems
+        .extend(index.releases.iter().flat_map(|release| trust.check_sums(files, &index, release)));
     problems.par_extend(unlisted_secrets(files, &index, terms.secrets));
     let targets: Vec<_> = index
         .releases
@@ -190,14 +211,30 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
         .filter(|(release, t)| !terms.known.contains(&(release.version.as_str(), &t.target)))
         .collect();
-    problems.par_extend(
-        targets.par_iter().flat_map(|(release, t)| {
-            target::check(files, &index, release, t, &trust, terms.secrets)
-        }),
+    let found: Vec<_> = targets
+        .par_iter()
+        .map(|(release, t)| target::check(files, &index, release, t, &trust, terms.secrets))
+        .collect();
+    let mut warnings = Vec::new();
+    for (faults, known) in found {
+        problems.extend(faults);
+        warnings.extend(known);
+    }
+    for list in [&mut problems, &mut warnings] {
+        list.sort();
+        list.dedup();
+    }
+    Findings { problems, warnings, expires }
+}
+
+/// Finds out whether a host has an answer where devices look for the next root.
+fn next_root_problem(files: &impl Files, number: u32) -> Option<Problem> {
+    let path = format!("{FOLDER}/{}", file_name(number));
+    let answer = files.absence(&path)?.err()?;
+    let message = format!(
+        "is not published, and {answer}: devices look there for the next root; let the host answer with status 404 what it does not have"
     );
-    problems.sort();
-    problems.dedup();
-    Findings { problems, expires }
+    Some(Problem { path, message })
 }
 
 /// Finds secret keys in files that no client would look at.

@@ -31,7 +31,7 @@ pub struct Global {
     /// The project's towline.toml [default: the nearest above this folder].
     #[arg(long, global = true, value_name = "FILE")]
     pub manifest: Option<PathBuf>,
-    /// Report no progress.
+    /// Report no progress, only warnings and errors.
     #[arg(long, short, global = true)]
     pub quiet: bool,
 }

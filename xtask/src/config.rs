@@ -3,9 +3,11 @@
 //! The file is parsed once into types that cannot be wrong; every error names
 //! file, line, column and what was expected.
 
+mod check;
 mod error;
 mod psram;
 
+pub use check::{Check, PublicPath};
 pub use error::ConfigError;
 
 use crate::name::{ChannelName, ProjectName, TargetName};
@@ -50,6 +52,8 @@ pub struct Config {
     pub installer: Installer,
     /// How descriptors are signed, in a project with keys.
     pub signing: Signing,
+    /// What a check lets pass.
+    pub check: Check,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -158,6 +162,8 @@ struct Raw {
     #[serde(default)]
     signing: Signing,
     #[serde(default)]
+    check: Check,
+    #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
 }
@@ -260,6 +266,7 @@ impl Config {
             channels,
             installer: raw.installer,
             signing: raw.signing,
+            check: raw.check,
             targets,
         })
     }
@@ -491,5 +498,9 @@ build.cargo = "firmware"
         let expected =
             "  |\n2 | base-url = \"ftp://example.org/fw\"\n  |            ^^^^^^^^^^^^^^^^^^^^^^";
         assert!(error.ends_with(expected), "{error}");
+        let long = MINIMAL.replace("https://", &format!("ftp://{}/", "a".repeat(100)));
+        let error = parse(&long).unwrap_err();
+        assert!(error.lines().skip(1).all(|line| line.len() < 80), "{error}");
+        assert!(error.lines().last().unwrap().contains("^^^^"), "{error}");
     }
 }

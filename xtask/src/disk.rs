@@ -71,15 +71,50 @@ impl Disk {
     /// # Errors
     /// Naming the file.
     pub fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.write_with(path, bytes, fs::OpenOptions::new())
+        self.write_with(path, bytes, fs::OpenOptions::new(), |temporary| {
+            fs::rename(temporary, path)
+        })
     }
 
-    /// Writes a file that nobody else can read, not even while it is written.
+    /// Writes a file that nobody else can read, not even while it is written,
+    /// and that is still there after the power failed.
     ///
     /// # Errors
     /// Naming the file.
     pub fn write_private(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.write_with(path, bytes, private())
+        self.write_with(path, bytes, private(), |temporary| {
+            sync(temporary)?;
+            fs::rename(temporary, path)?;
+            sync_folder_of(path)
+        })
+    }
+
+    /// Writes a file that must not be there yet, and that is still there after
+    /// the power failed.
+    ///
+    /// # Errors
+    /// Naming the file; [`io::ErrorKind::AlreadyExists`] if there is one.
+    pub fn write_new(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.write_with(path, bytes, fs::OpenOptions::new(), |temporary| {
+            sync(temporary)?;
+            match fs::hard_link(temporary, path) {
+                Ok(()) => fs::remove_file(temporary)?,
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(error),
+                // File systems without links: the look and the step are two.
+                Err(_) if path.exists() => return Err(io::ErrorKind::AlreadyExists.into()),
+                Err(_) => fs::rename(temporary, path)?,
+            }
+            sync_folder_of(path)
+        })
+    }
+
+    /// Gives a file another name.
+    ///
+    /// # Errors
+    /// Naming the new file.
+    pub fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.step()?;
+        fs::rename(from, to).map_err(|error| named(to, &error))
     }
 
     fn write_with(
@@ -87,6 +122,7 @@ impl Disk {
         path: &Path,
         bytes: &[u8],
         mut options: fs::OpenOptions,
+        place: impl Fn(&Path) -> io::Result<()>,
     ) -> io::Result<()> {
         let temporary = temporary_beside(path);
         let mut write = || {
@@ -96,8 +132,9 @@ impl Disk {
             file.write_all(first)?;
             self.step()?;
             file.write_all(second)?;
+            drop(file);
             self.step()?;
-            fs::rename(&temporary, path)
+            place(&temporary)
         };
         write().map_err(|error| {
             #[cfg(not(test))] // A killed process removes nothing.
@@ -213,6 +250,20 @@ fn temporary_prefix(path: &Path) -> String {
     format!("{TEMPORARY}{name}-")
 }
 
+fn sync(file: &Path) -> io::Result<()> {
+    fs::OpenOptions::new().write(true).open(file)?.sync_all()
+}
+
+#[cfg(unix)]
+fn sync_folder_of(path: &Path) -> io::Result<()> {
+    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder_of(_: &Path) -> io::Result<()> {
+    Ok(())
+}
+
 #[cfg(target_os = "linux")]
 fn exchange(a: &Path, b: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -267,6 +318,16 @@ mod tests {
         }
         Disk::default().clean_beside(&path).unwrap();
         assert_eq!(dir.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_new_file_takes_the_place_of_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        Disk::default().write_new(&path, b"first").unwrap();
+        let error = Disk::default().write_new(&path, b"second").unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "first");
     }
 
     #[test]

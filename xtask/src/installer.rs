@@ -18,7 +18,7 @@
 
 use crate::{
     disk::{Disk, temporary_beside},
-    store, tools,
+    store, toolchain, tools,
     ui::{Hinted, Ui},
 };
 use anyhow::{Context, Result, bail};
@@ -28,7 +28,7 @@ use std::{
     collections::BTreeMap,
     env, fs, io,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Stdio,
 };
 use towline_descriptor::Sha256;
 
@@ -275,7 +275,7 @@ fn build(workshop: &Path, ui: Ui) -> Result<()> {
 /// Runs a command whose output is of interest only if it fails.
 fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<()> {
     let shown = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program)
+    let output = toolchain::command(program)
         .args(arguments)
         .current_dir(dir)
         .stdin(Stdio::null())

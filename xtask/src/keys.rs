@@ -15,8 +15,9 @@
 //!
 //! - no secret key is written to or read from the repository, and none is read
 //!   that others on the machine could have read;
-//! - a key file is written before the root that names it, so that a run that was
-//!   killed leaves a key that nobody trusts yet, which the next run uses;
+//! - a key file is written before the root that names it, as `new-….pem`, so that
+//!   a run that was killed leaves a key that nobody trusts yet, which the next
+//!   run for the same project uses, and none for another;
 //! - what is published is verified with the public keys before it counts.
 
 pub mod chain;
@@ -26,7 +27,7 @@ mod public;
 pub mod root;
 mod secret;
 
-pub use folder::{CHANNEL_KEY, KEYS, KeyFile, KeyFolder, Kind};
+pub use folder::{CHANNEL_KEY, KEYS, KeyFile, KeyFolder, Kind, keys_of_variable};
 pub use passphrase::{PASSPHRASE, Passphrase};
 pub use public::PublicKey;
 pub use secret::{Held, SecretKey};
@@ -53,6 +54,9 @@ pub enum KeyError {
         /// Its permissions.
         mode: u32,
     },
+    /// A folder is where a key file should be.
+    #[error("{0}: is a folder, not a key file")]
+    Folder(PathBuf),
     /// Secret keys are in the repository.
     #[error("{path}: secret keys must not be inside the repository {repository}")]
     InRepository {
@@ -89,7 +93,14 @@ impl KeyError {
     /// Says what to do about it, where that can be said.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Readable { path, .. } => format!("chmod 600 {}", path.display()),
+            Self::Readable { path, .. } => format!(
+                "chmod 600 {}; on a medium without such permissions only encrypted keys can be",
+                path.display()
+            ),
+            Self::Folder(path) => format!(
+                "name a file in it, or the folder with the variable {KEYS}={}",
+                path.display()
+            ),
             Self::InRepository { .. } => format!(
                 "move them elsewhere, and if they were ever committed, make new ones; the variable {KEYS} names the folder"
             ),

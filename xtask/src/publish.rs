@@ -8,6 +8,7 @@ use crate::{
     image::{ImagePart, Images},
     name::{ProjectName, TargetName},
     release::{Admission, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
+    site::artifact_path,
     source::Source,
     store::{Store, StoreError, artifact_of, artifact_with},
 };
@@ -144,6 +145,19 @@ impl Draft {
             store.put_record(&self.record)?;
         }
         Ok(admission)
+    }
+
+    /// Returns the files that were built, by their path on the site.
+    pub fn files(&self) -> impl Iterator<Item = (String, &[u8])> {
+        let targets = self.record.targets.iter().zip(&self.images);
+        targets.flat_map(|((name, target), images)| {
+            let path = |role, artifact| artifact_path(&self.record, name, role, artifact);
+            let app = (path(Role::App, &target.app), images.app.as_slice());
+            let parts = target.parts.iter().zip(&images.parts).map(move |(part, image)| {
+                (path(part.role, &part.artifact), image.bytes.as_slice())
+            });
+            std::iter::once(app).chain(parts.collect::<Vec<_>>())
+        })
     }
 
     /// Keeps all artifacts, those too that are kept already but were damaged.
@@ -307,7 +321,8 @@ mod tests {
 
         fn problems(&self) -> Vec<crate::check::Problem> {
             let (secrets, known) = (Secrets::default(), BTreeSet::new());
-            let terms = Terms { now: NOW, project: None, secrets: &secrets, known: &known };
+            let terms =
+                Terms { now: NOW, project: None, secrets: &secrets, known: &known, min_left: None };
             inspect(&Folder::new(&self.root.join("dist/site")), &terms).problems
         }
 
@@ -337,7 +352,7 @@ mod tests {
             let site =
                 render(&self.config, &self.channels, &releases, &installer(), signer.as_ref())?;
             let receipts = self.root.join("dist/store/.checked.json");
-            site.write(&store, &self.root.join("dist/site"), &receipts, disk)?;
+            site.write(&store, &self.root.join("dist/site"), &receipts, &Secrets::default(), disk)?;
             Ok(())
         }
 
@@ -429,7 +444,9 @@ mod tests {
         let site =
             render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
-        let result = site.write(&store, &dir.path().join("dist/site"), &receipts, &Disk::default());
+        let (secrets, disk) = (Secrets::default(), Disk::default());
+        let folder = dir.path().join("dist/site");
+        let result = site.write(&store, &folder, &receipts, &secrets, &disk);
         assert!(matches!(result, Err(SiteError::Problems(_))));
         assert_eq!(project.files(), before);
     }

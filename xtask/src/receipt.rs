@@ -11,7 +11,7 @@
 use crate::{
     disk::Disk,
     signing::minisig,
-    site::{Index, IndexRelease, IndexTarget},
+    site::{IndexRelease, IndexTarget, Site},
     store::sha256,
 };
 use serde::{Deserialize, Serialize};
@@ -66,12 +66,12 @@ impl Receipts {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn write(path: &Path, index: &Index, folder: &Path, disk: &Disk) -> io::Result<()> {
+    pub fn write(path: &Path, site: &Site, folder: &Path, disk: &Disk) -> io::Result<()> {
         let mut receipts = Self::default();
-        for release in &index.releases {
+        for release in &site.index.releases {
             for target in &release.targets {
                 let stamps = paths(target).map(|file| stamp(folder, file));
-                receipts.0.insert(key(index, release, target), stamps.collect::<io::Result<_>>()?);
+                receipts.0.insert(key(site, release, target), stamps.collect::<io::Result<_>>()?);
             }
         }
         disk.write(path, &serde_json::to_vec(&receipts)?)
@@ -80,12 +80,12 @@ impl Receipts {
     /// Returns whether the files of a target in `folder` are the checked ones.
     pub fn hold(
         &self,
-        index: &Index,
+        site: &Site,
         release: &IndexRelease,
         target: &IndexTarget,
         folder: &Path,
     ) -> bool {
-        let stamps = self.0.get(&key(index, release, target));
+        let stamps = self.0.get(&key(site, release, target));
         stamps.is_some_and(|stamps| {
             let now: io::Result<Vec<_>> = paths(target).map(|file| stamp(folder, file)).collect();
             now.is_ok_and(|now| now == *stamps)
@@ -103,12 +103,12 @@ pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
 }
 
 /// Names all that the check of a target depends on.
-fn key(index: &Index, release: &IndexRelease, target: &IndexTarget) -> String {
+fn key(site: &Site, release: &IndexRelease, target: &IndexTarget) -> String {
     let signatures: Vec<_> = paths(target)
-        .map(|path| index.files.get(&format!("{path}{}", minisig::EXTENSION)))
+        .map(|path| site.files.get(&format!("{path}{}", minisig::EXTENSION)))
         .collect();
-    let keys: Vec<_> = index.files.keys().filter(|path| path.ends_with(".pub")).collect();
-    let facts = (*RULES, &index.project, &release.version, target, signatures, keys);
+    let keys: Vec<_> = site.files.keys().filter(|path| path.ends_with(".pub")).collect();
+    let facts = (*RULES, &site.index.project, &release.version, target, signatures, keys);
     sha256(&serde_json::to_vec(&facts).unwrap_or_default()).to_string()
 }
 

@@ -10,7 +10,8 @@
 //! give the same bytes. Invariants:
 //!
 //! - `seq` of a channel and target never goes down and never repeats with other
-//!   content: it is the time in seconds, or one more than what stands;
+//!   content: it is the time in seconds, or one more than what stands. What a key
+//!   signed that has lost its role counts as little as on devices;
 //! - what stands is kept byte for byte while it says the same, holds, and is less
 //!   than half through its life, so that an unchanged run changes nothing and
 //!   needs no key;
@@ -58,6 +59,9 @@ pub fn clock() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
+/// How far clocks of the machines that publish may differ, in seconds.
+pub const CLOCK_SLACK: u64 = 10 * 60;
+
 /// Why something could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub enum SigningError {
@@ -81,7 +85,7 @@ pub enum SigningError {
     },
     /// The time is before that of what stands.
     #[error(
-        "{path} was signed at {issued}, and it is only {now} now (seconds since 1970); set the clock, or unset SOURCE_DATE_EPOCH"
+        "{path} was signed at {issued}, and it is only {now} now (seconds since 1970); set the clock, or unset SOURCE_DATE_EPOCH; if it was not you who signed it, a key was stolen: `cargo xtask keys rotate`"
     )]
     Behind {
         /// The descriptor that stands.
@@ -121,6 +125,16 @@ pub struct Signer {
     signatures: BTreeMap<String, String>,
 }
 
+/// A descriptor for a channel to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Offered {
+    /// The file.
+    pub text: Vec<u8>,
+    /// When it expires, in seconds since 1970, if it should have been signed anew
+    /// and its keys are not at hand.
+    pub overdue: Option<u64>,
+}
+
 /// A signed descriptor as it is published.
 #[derive(Serialize)]
 struct Sealed<'a> {
@@ -156,6 +170,11 @@ impl Signer {
     pub fn with_signatures(mut self, signatures: BTreeMap<String, String>) -> Self {
         self.signatures = signatures;
         self
+    }
+
+    /// Returns the roots of the project.
+    pub fn chain(&self) -> &Chain {
+        &self.chain
     }
 
     /// Returns the time that the signer goes by.
@@ -209,39 +228,50 @@ impl Signer {
         path: &str,
         channel: &ChannelName,
         descriptor: &Descriptor<'_>,
-    ) -> Result<Vec<u8>, SigningError> {
+    ) -> Result<Offered, SigningError> {
         let role = self.role(channel)?;
         let standing = self.standing.descriptor(path, channel, &self.chain);
-        if let Some(standing) = &standing {
-            if self.now < standing.issued {
-                let (path, issued, now) = (path.to_owned(), standing.issued, self.now);
-                return Err(SigningError::Behind { path, issued, now });
-            }
+        let counting = standing.as_ref().filter(|standing| standing.counts(role));
+        let issued = counting.map_or(0, |standing| standing.issued).max(self.now);
+        if issued > self.now.saturating_add(CLOCK_SLACK) {
+            return Err(SigningError::Behind { path: path.to_owned(), issued, now: self.now });
+        }
+        // What says the same, and devices would take.
+        let same = counting.filter(|standing| {
             let same = Descriptor {
                 seq: Some(standing.seq),
                 issued: Some(standing.issued),
                 expires: Some(standing.expires),
                 ..descriptor.clone()
             };
+            !self.refresh && payload(&same) == standing.payload && is_signed(standing.text, role)
+        });
+        if let Some(standing) = same {
             let life = standing.expires.saturating_sub(standing.issued);
             let left = standing.expires.saturating_sub(self.now);
-            if !self.refresh
-                && life == self.valid
-                && left >= life / 2
-                && payload(&same) == standing.payload
-                && is_signed(standing.text, role)
-            {
-                return Ok(standing.text.to_vec());
+            if life == self.valid && left >= life / 2 {
+                return Ok(Offered { text: standing.text.to_vec(), overdue: None });
             }
         }
-        let next = standing.map_or(0, |standing| standing.seq.saturating_add(1));
+        // Of a key that counts no more, nothing that it could have made up.
+        let credible = self.now.saturating_add(CLOCK_SLACK);
+        let next = standing
+            .as_ref()
+            .filter(|standing| counting.is_some() || standing.seq <= credible)
+            .map_or(0, |standing| standing.seq.saturating_add(1));
         let descriptor = Descriptor {
             seq: Some(self.now.max(next)),
-            issued: Some(self.now),
-            expires: Some(self.now.saturating_add(self.valid)),
+            issued: Some(issued),
+            expires: Some(issued.saturating_add(self.valid)),
             ..descriptor.clone()
         };
-        self.sign(path, role, &descriptor)
+        match (self.sign(path, role, &descriptor), same) {
+            // The key of one channel may be elsewhere: the others need not wait.
+            (Err(SigningError::NoKey { .. }), Some(same)) if same.expires > self.now => {
+                Ok(Offered { text: same.text.to_vec(), overdue: Some(same.expires) })
+            }
+            (text, _) => Ok(Offered { text: text?, overdue: None }),
+        }
     }
 
     fn sign(

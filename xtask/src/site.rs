@@ -1,7 +1,7 @@
 //! The site as a pure function of configuration, channels and records.
 //!
 //! ```text
-//! index.html, assets/                        the page
+//! index.html, 404.html, assets/              the page, and the one for what is not there
 //! ota/<channel>/<target>.json                descriptor, read by devices
 //! firmware/<project>/<version>/...           immutable artifacts, hash in each name;
 //!                                            their sums and signatures
@@ -26,7 +26,7 @@ pub use index::{
 
 use crate::{
     channel::Channels,
-    check,
+    check::{self, secrets::Secrets},
     config::Config,
     disk::{Disk, temporary_beside},
     installer::Bundle,
@@ -35,6 +35,7 @@ use crate::{
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
     signing::{Signer, SigningError, artifacts},
+    source::date_text,
     store::{Store, StoreError, artifact_of},
 };
 pub use page::size_text;
@@ -53,10 +54,14 @@ use towline_descriptor::{MAX_DOCUMENT, Version};
 /// Name of the index.
 pub const INDEX: &str = "releases.json";
 
+/// The page for what is not there. Hosts that find it answer with status 404, and
+/// not with their front page, which devices would take for the next root.
+pub const NOT_FOUND: &str = "404.html";
+
 /// What a site consists of at its top; anything else in its place is not ours
 /// to replace.
-const TOP_LEVEL: [&str; 7] =
-    ["assets", "firmware", "index.html", "manifests", "ota", chain::FOLDER, INDEX];
+const TOP_LEVEL: [&str; 8] =
+    [NOT_FOUND, "assets", "firmware", "index.html", "manifests", "ota", chain::FOLDER, INDEX];
 
 /// A rendered site: its files by their path.
 #[derive(Clone, Debug)]
@@ -180,18 +185,25 @@ pub fn render(
             .iter()
             .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
             .collect();
+        let mut overdue = None;
         for offer in &offers {
             let path = descriptor_path(channel, offer.target());
             let descriptor = match signer {
                 None => plain(&offer.make(Form::Plain)?),
                 Some(signer) => {
                     let form = Form::Sealed { signatures: signer.signatures(channel)? };
-                    signer.seal(&path, channel, &offer.make(form)?)?
+                    let offered = signer.seal(&path, channel, &offer.make(form)?)?;
+                    overdue = [overdue, offered.overdue].into_iter().flatten().min();
+                    offered.text
                 }
             };
             files.insert(path, descriptor);
         }
         warnings.extend(left_behind(channel, &offers));
+        warnings.extend(overdue.map(|expires| {
+            let date = date_text(expires.try_into().unwrap_or(i64::MAX));
+            format!("channel {channel}: its key is not at hand, so what it serves stays as it was signed, and expires on {date}")
+        }));
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     files.extend(signer.into_iter().flat_map(Signer::files));
@@ -298,7 +310,8 @@ fn is_only_one_of_its_family(record: &Record, target: &TargetRecord) -> bool {
 impl Site {
     /// Writes the site beside `folder`, checks it as its clients will use it,
     /// and puts it in the place of `folder`. `receipts` is the file that
-    /// remembers what was checked.
+    /// remembers what was checked; none of `secrets` may be in it. Returns what
+    /// should be known of it.
     ///
     /// # Errors
     /// [`SiteError`]; what stood in `folder` is untouched then.
@@ -307,8 +320,9 @@ impl Site {
         store: &impl Store,
         folder: &Path,
         receipts: &Path,
+        secrets: &Secrets,
         disk: &Disk,
-    ) -> Result<(), SiteError> {
+    ) -> Result<Vec<check::Problem>, SiteError> {
         // What a link leads to is replaced, not the link.
         let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         refuse_foreign(folder)?;
@@ -332,7 +346,7 @@ impl Site {
         let mut known = BTreeSet::new();
         for release in &self.index.releases {
             for target in &release.targets {
-                if old.hold(&self.index, release, target, folder) {
+                if old.hold(self, release, target, folder) {
                     known.insert((release.version.as_str(), &target.target));
                     for path in receipt::paths(target) {
                         disk.take_over(&folder.join(path), &staged.join(path))?;
@@ -351,18 +365,21 @@ impl Site {
         let terms = check::Terms {
             now: self.signed_at.unwrap_or_default(),
             project: None,
-            secrets: &check::secrets::Secrets::default(),
+            secrets,
             known: &known,
+            // Those that are kept without their key are warned of.
+            min_left: Some(0),
         };
-        let problems = check::inspect(&check::Folder::new(&staged), &terms).problems;
+        let check::Findings { problems, warnings, .. } =
+            check::inspect(&check::Folder::new(&staged), &terms);
         if !problems.is_empty() {
             fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));
         }
         disk.swap_dir(&staged, folder)?;
         // Without receipts the next run takes longer, nothing else.
-        let _ = Receipts::write(receipts, &self.index, folder, disk);
-        Ok(())
+        let _ = Receipts::write(receipts, self, folder, disk);
+        Ok(warnings)
     }
 }
 

@@ -1,11 +1,25 @@
 //! The Rust toolchains of this machine.
 
-use crate::build::is_xtensa;
+use crate::{
+    build::is_xtensa,
+    keys::{CHANNEL_KEY, KEYS, PASSPHRASE},
+};
 use anyhow::{Context, Result, bail};
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
+
+/// Returns a command that is not told the project's secrets: what a build runs is
+/// the work of many.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for secret in [CHANNEL_KEY, PASSPHRASE, KEYS] {
+        command.env_remove(secret);
+    }
+    command
+}
 
 /// Runs a command and returns what it prints.
 ///
@@ -13,7 +27,7 @@ use std::{
 /// If it cannot be run or fails.
 pub fn capture(program: &str, arguments: &[&str], dir: &Path) -> Result<String> {
     let shown = || format!("{program} {}", arguments.join(" "));
-    let output = Command::new(program)
+    let output = command(program)
         .args(arguments)
         .current_dir(dir)
         .env_remove("RUSTUP_TOOLCHAIN")

@@ -77,6 +77,13 @@ fn keep(printed: io::Result<()>) {
     }
 }
 
+/// Says what a person should know before it is too late, on stderr and however
+/// quiet a command is to be.
+pub fn warn(line: impl fmt::Display) {
+    // Nobody reads it: not worth an error.
+    let _ = writeln!(io::stderr(), "warning: {line}");
+}
+
 /// Reports the steps of a command on stderr.
 #[derive(Clone, Copy, Debug)]
 pub struct Ui {

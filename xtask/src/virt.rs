@@ -7,7 +7,7 @@
 //!                                                        v  console, line by line
 //! ```
 
-use crate::ui::Hinted;
+use crate::{toolchain, ui::Hinted};
 use std::{
     fs, io,
     io::{BufRead, BufReader},
@@ -70,7 +70,7 @@ pub enum MachineError {
 /// # Errors
 /// With the command that installs it.
 pub fn require_emulator() -> Result<(), Hinted> {
-    match Command::new(QEMU).arg("--version").stdout(Stdio::null()).status() {
+    match toolchain::command(QEMU).arg("--version").stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
         _ => Err(Hinted::new(
             format!("there is no {QEMU}"),
@@ -134,7 +134,7 @@ impl Machine {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(QEMU);
+        let mut command = toolchain::command(QEMU);
         let path = |path: &Path| path.display().to_string().replace(',', ",,");
         command
             .args(["-machine", "virt", "-m", "64M", "-nographic", "-monitor", "none"])

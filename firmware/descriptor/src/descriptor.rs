@@ -127,18 +127,15 @@ impl<'a> Document<'a> {
     ///
     /// # Errors
     /// [`DocumentError`]; nothing is returned unless all of it is sound.
-    // Apart from what comes after, for the sake of the stack; so is `read`.
-    #[inline(never)]
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
-        let mut fields = Fields::new();
-        let envelope = fields.read_document(document)?;
+        let mut descriptor = Descriptor::empty();
+        let envelope = Fields::of(&mut descriptor).read_document(document)?;
         Ok(match envelope {
-            None => Self::Plain(fields.descriptor),
-            Some(envelope) => Self::Signed(SignedDescriptor {
-                version: fields.descriptor.version,
-                path: fields.descriptor.path,
-                envelope,
-            }),
+            None => Self::Plain(descriptor),
+            Some(envelope) => {
+                let Descriptor { version, path, .. } = descriptor;
+                Self::Signed(SignedDescriptor { version, path, envelope })
+            }
         })
     }
 }
@@ -150,13 +147,10 @@ impl<'a> SignedDescriptor<'a> {
     /// # Errors
     /// [`DocumentError`].
     pub fn parse(document: &'a mut [u8]) -> Result<Option<Self>, DocumentError> {
-        let mut fields = Fields::new();
-        let envelope = fields.read_document(document)?;
-        Ok(envelope.map(|envelope| Self {
-            version: fields.descriptor.version,
-            path: fields.descriptor.path,
-            envelope,
-        }))
+        let mut descriptor = Descriptor::empty();
+        let envelope = Fields::of(&mut descriptor).read_document(document)?;
+        let Descriptor { version, path, .. } = descriptor;
+        Ok(envelope.map(|envelope| Self { version, path, envelope }))
     }
 
     /// Returns the signatures.
@@ -171,9 +165,21 @@ impl<'a> SignedDescriptor<'a> {
     /// [`DocumentError`]; the plain fields beside the payload have to agree with
     /// it, so that all readers see one release, and nothing that tells this
     /// descriptor from another may be missing.
-    #[inline(never)]
     pub fn read(self) -> Result<Descriptor<'a>, DocumentError> {
-        let mut fields = Fields::new();
+        let mut descriptor = Descriptor::empty();
+        self.read_into(&mut descriptor)?;
+        Ok(descriptor)
+    }
+
+    /// As [`read`](Self::read), into a place that is there already: a descriptor
+    /// is large, and the stacks of devices are small. After an error nothing in
+    /// it means anything.
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn read_into(self, descriptor: &mut Descriptor<'a>) -> Result<(), DocumentError> {
+        *descriptor = Descriptor::empty();
+        let mut fields = Fields::of(descriptor);
         json::read_object(self.envelope.into_payload(), |key, value| fields.take(key, value))?;
         fields.finish()?;
         let Fields { descriptor, seen } = &fields;
@@ -190,25 +196,60 @@ impl<'a> SignedDescriptor<'a> {
                 return Err(DocumentError::Missing(name));
             }
         }
-        Ok(fields.descriptor)
+        Ok(())
     }
 }
 
 impl<'a> Descriptor<'a> {
+    /// Returns a descriptor that says nothing, to be [read
+    /// into](Self::read_into).
+    pub const fn empty() -> Self {
+        Self {
+            version: Version::UNSET,
+            path: "",
+            fmt: None,
+            project: None,
+            target: None,
+            channel: None,
+            chip: None,
+            chip_id: None,
+            size: None,
+            sha256: None,
+            secure_version: None,
+            seq: None,
+            issued: None,
+            expires: None,
+            min_from: None,
+            steps: heapless::Vec::new(),
+            rollout: Rollout::ALL,
+            policy: Policy::NONE,
+            notes: None,
+            patches: heapless::Vec::new(),
+        }
+    }
+
     /// Parses a descriptor in place without verifying any signature: for tools,
     /// and for devices that trust their host.
     ///
     /// # Errors
     /// [`DocumentError`]; nothing is returned unless all of it is sound.
     pub fn parse(document: &'a mut [u8]) -> Result<Self, DocumentError> {
-        let mut fields = Fields::new();
-        match fields.read_document(document)? {
-            None => Ok(fields.descriptor),
-            Some(envelope) => {
-                let Descriptor { version, path, .. } = fields.descriptor;
-                SignedDescriptor { version, path, envelope }.read()
-            }
-        }
+        let mut descriptor = Self::empty();
+        descriptor.read_into(document)?;
+        Ok(descriptor)
+    }
+
+    /// As [`parse`](Self::parse), into a place that is there already: a
+    /// descriptor is large, and the stacks of devices are small. After an error
+    /// nothing in it means anything.
+    ///
+    /// # Errors
+    /// [`DocumentError`].
+    pub fn read_into(&mut self, document: &'a mut [u8]) -> Result<(), DocumentError> {
+        *self = Self::empty();
+        let Some(envelope) = Fields::of(self).read_document(document)? else { return Ok(()) };
+        let (version, path) = (self.version.clone(), self.path);
+        SignedDescriptor { version, path, envelope }.read_into(self)
     }
 
     /// Returns the chip, from its id or else from its name; `None` if neither
@@ -221,10 +262,9 @@ impl<'a> Descriptor<'a> {
     }
 }
 
-/// A descriptor while it is read. It is filled where it stands, for it is large
-/// and stacks are small.
-struct Fields<'a> {
-    descriptor: Descriptor<'a>,
+/// A descriptor while it is read.
+struct Fields<'a, 'd> {
+    descriptor: &'d mut Descriptor<'a>,
     /// Which fields were there, by their place in [`FIELDS`].
     seen: u32,
 }
@@ -253,30 +293,8 @@ const FIELDS: [&str; 20] = [
     "patches",
 ];
 
-impl<'a> Fields<'a> {
-    fn new() -> Self {
-        let descriptor = Descriptor {
-            version: Version::UNSET,
-            path: "",
-            fmt: None,
-            project: None,
-            target: None,
-            channel: None,
-            chip: None,
-            chip_id: None,
-            size: None,
-            sha256: None,
-            secure_version: None,
-            seq: None,
-            issued: None,
-            expires: None,
-            min_from: None,
-            steps: heapless::Vec::new(),
-            rollout: Rollout::default(),
-            policy: Policy::default(),
-            notes: None,
-            patches: heapless::Vec::new(),
-        };
+impl<'a, 'd> Fields<'a, 'd> {
+    fn of(descriptor: &'d mut Descriptor<'a>) -> Self {
         Self { descriptor, seen: 0 }
     }
 
@@ -304,7 +322,7 @@ impl<'a> Fields<'a> {
             policy,
             notes,
             patches,
-        } = &mut self.descriptor;
+        } = &mut *self.descriptor;
         match name {
             "version" => fill(version, name, parsed(value)),
             "path" => fill(path, name, value.into_str()),

@@ -122,6 +122,26 @@ pub struct Policy<'a> {
     pub metadata: Option<&'a str>,
 }
 
+impl Rollout {
+    /// The rollout to all devices.
+    pub const ALL: Self = Self { percent: Share::ALL, paused: false };
+}
+
+impl Policy<'_> {
+    /// The policy that holds nothing back.
+    pub const NONE: Self = Self {
+        not_before: None,
+        not_after: None,
+        window: None,
+        approval: false,
+        priority: Priority::Normal,
+        groups: heapless::Vec::new(),
+        devices: heapless::Vec::new(),
+        downgrade: false,
+        metadata: None,
+    };
+}
+
 impl Share {
     /// All devices.
     pub const ALL: Self = Self(10_000);

@@ -15,8 +15,9 @@ use crate::{
     json::{self, Value},
 };
 
-/// The longest payload of a root in bytes.
-pub const MAX_ROOT: usize = 2048;
+/// The longest payload of a root in bytes: a dozen keys. A device keeps a copy of
+/// it in its memory.
+pub const MAX_ROOT: usize = 1024;
 
 /// Name of the role that signs roots.
 pub const ROOT_ROLE: &str = "root";

@@ -6,10 +6,11 @@ use embassy_futures::block_on;
 use embedded_io_async::{ErrorType, Read, Write};
 use libfuzzer_sys::fuzz_target;
 use std::{cell::Cell, convert::Infallible};
-use towline::Ota;
+use towline::{Ota, Reason};
 use towline_app::{
     rest::{
-        Buffers, ChannelError, Device, MAX_CHANNELS, Name, Server, Token, UpdateError, Updated,
+        Buffers, ChannelError, Device, Groups, MAX_CHANNELS, Name, Offered, Server, Token,
+        UpdateError, Updated,
     },
     slots::Slots,
 };
@@ -55,13 +56,30 @@ impl<'m> Device for Board<'m> {
         Ok(())
     }
 
-    async fn check(&self) -> Result<Name, Infallible> {
-        Ok("1.0.0".try_into().unwrap_or_default())
+    fn groups(&self) -> Groups {
+        "beta".try_into().unwrap_or_default()
+    }
+
+    async fn set_groups(&self, _: &str) -> Result<(), Infallible> {
+        self.changed.set(true);
+        Ok(())
+    }
+
+    fn offered(&self) -> Option<Offered> {
+        Some(Offered {
+            version: "1.0.0".try_into().unwrap_or_default(),
+            reason: Some(Reason::NeedsApproval),
+            notes: "\"Brighter\"\n\u{1f680}".try_into().unwrap_or_default(),
+        })
+    }
+
+    async fn check(&self) -> Result<Offered, Infallible> {
+        Ok(self.offered().expect("there is always an offer"))
     }
 
     async fn update(&self, _: &dyn Fn(u32, u32)) -> Result<Updated, UpdateError<Infallible>> {
         self.changed.set(true);
-        Ok(Updated::Nothing)
+        Ok(Updated::Nothing(Reason::NeedsApproval))
     }
 
     fn restart(&self) {

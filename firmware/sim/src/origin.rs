@@ -16,6 +16,9 @@ pub struct Origin {
     pub asked: Vec<String>,
     /// After how many bytes of a body it loses each connection.
     pub loses_after: Option<usize>,
+    /// What it answers for a path that it does not have: the whole answer, if
+    /// that is not 404.
+    pub fallback: Option<Vec<u8>>,
 }
 
 #[derive(Clone, Debug)]
@@ -102,6 +105,9 @@ impl Origin {
             request.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
         };
         let Some(File { bytes: file, etag }) = self.files.get(path) else {
+            if let Some(answer) = &self.fallback {
+                return answer.clone();
+            }
             return b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n".to_vec();
         };
         if header("If-None-Match") == Some(etag) {

@@ -44,6 +44,12 @@ impl Signer {
         signature
     }
 
+    /// Signs the bytes of a payload as they are, without the encoding that
+    /// names its type, and says so.
+    pub fn show_bare(&self, payload: &[u8]) -> Shown {
+        (self.id().to_string(), self.0.sk.sign(payload, None).to_vec())
+    }
+
     /// Signs a payload, and says so.
     pub fn show(&self, payload_type: &str, payload: &[u8]) -> Shown {
         (self.id().to_string(), self.sign(payload_type, payload).0.to_vec())

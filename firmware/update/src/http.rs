@@ -247,7 +247,10 @@ fn parse_head<E>(head: &[u8], request: &Request<'_>) -> Result<Option<Parsed>, H
         206 if request.from > 0 => {
             let (first, last, size) = range.and_then(parse_range).ok_or(HttpError::Range)?;
             let is_rest = first == request.from && last.checked_add(1) == Some(size);
-            if !is_rest || length.is_some_and(|length| length != size - first) {
+            // A range may end before it starts.
+            let rest = size.checked_sub(first).filter(|rest| is_rest && *rest > 0);
+            let rest = rest.ok_or(HttpError::Range)?;
+            if length.is_some_and(|length| length != rest) {
                 return Err(HttpError::Range);
             }
             Status::Rest { size }
@@ -538,6 +541,8 @@ mod tests {
             "bytes */6",
             "4-5/6",
             "bytes 4-4294967295/0",
+            "bytes 4-2/3",
+            "bytes 4-3/4",
         ] {
             assert_eq!(ask(range), Err(HttpError::Range), "{range}");
         }

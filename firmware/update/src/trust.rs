@@ -19,9 +19,10 @@ use crate::{
     clock::Clock,
     decide::{Reason, Running, foreign},
     descriptor::{
-        Descriptor, DocumentError, Envelope, Role, Root, SignedDescriptor, Verify,
+        Descriptor, DocumentError, Envelope, KeyId, Role, Root, SignedDescriptor, Verify,
         envelope::ROOT_TYPE, root::MAX_ROOT,
     },
+    error::OtaError,
     layout::Region,
     pace::Pace,
     transport::Connect,
@@ -34,6 +35,9 @@ pub use state::{Failed, MAX_CHANNELS, NameHash, Newest, State};
 
 /// Most roots that a poll goes on by.
 pub const MAX_WALK: u32 = 8;
+
+/// By how many seconds the clock of who makes a root may be ahead.
+const MAX_AHEAD: u64 = 24 * 3600;
 
 /// What firmware trusts. Without it, it trusts its host.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +57,8 @@ pub trait Trusting<'a>: Copy {
     /// Returns what it trusts; `None` if it trusts its host.
     fn trust(self) -> Option<Trust<'a>>;
 
-    /// Goes on to newer roots; returns how many there were.
+    /// Goes on to newer roots; returns whether the descriptor is to be fetched
+    /// once more.
     ///
     /// # Errors
     /// If there is a next root that is not believed, or it cannot be fetched.
@@ -61,7 +66,7 @@ pub trait Trusting<'a>: Copy {
         updater: &mut Updater<'a, F, N, C, Self>,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,
-    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
+    ) -> Result<bool, UpdateError<F::Error, N::Error>> {
         updater.walk_roots(pace, trust).await
     }
 }
@@ -77,8 +82,8 @@ impl<'a> Trusting<'a> for () {
         _: &mut Updater<'a, F, N, C, Self>,
         _: &mut Pace<'_, C>,
         _: &Trust<'_>,
-    ) -> Result<u32, UpdateError<F::Error, N::Error>> {
-        Ok(0)
+    ) -> Result<bool, UpdateError<F::Error, N::Error>> {
+        Ok(false)
     }
 }
 
@@ -119,6 +124,9 @@ pub enum TrustError {
     RootProject,
     /// The next root has not the number after that of the one before.
     RootVersion,
+    /// The next root was made before the one before it, or more than a day from
+    /// now.
+    RootIssued,
     /// The next root is not signed by enough keys of the root before it.
     RootBefore,
     /// The next root is not signed by enough of its own keys.
@@ -136,14 +144,15 @@ pub(crate) enum Refusal {
 
 /// What a device trusts while it polls, or as long as it runs if it has no
 /// place in flash for it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Trusted {
     pub(crate) state: State,
     root: [u8; MAX_ROOT],
     len: usize,
-    /// Project and number of that root.
+    /// Project and number of that root, and when it was made.
     project: NameHash,
     version: u32,
+    issued: u64,
     /// Whether flash is to be told.
     changed: bool,
 }
@@ -152,6 +161,8 @@ pub(crate) struct Trusted {
 struct RootHead {
     project: NameHash,
     version: u32,
+    /// When it was made, in seconds since 1970; 0 if it does not say.
+    issued: u64,
     /// Who signs what was asked for; `None` if nobody does.
     role: Option<Role>,
 }
@@ -159,7 +170,8 @@ struct RootHead {
 /// For what the role is that is looked up in a root.
 #[derive(Clone, Copy)]
 enum For<'a> {
-    Roots,
+    /// Of roots that a device of this channel can go by.
+    Roots(&'a str),
     Channel(&'a str),
 }
 
@@ -171,6 +183,7 @@ impl Trusted {
             len: 0,
             project: NameHash::NONE,
             version: 0,
+            issued: 0,
             changed: false,
         }
     }
@@ -193,7 +206,7 @@ impl Trusted {
         &mut self,
         flash: &mut F,
         region: Option<Region>,
-    ) -> Result<(), F::Error> {
+    ) -> Result<(), OtaError<F::Error>> {
         match region {
             Some(region) if self.changed => {
                 self.changed = false;
@@ -203,28 +216,44 @@ impl Trusted {
         }
     }
 
-    /// Takes the root of the firmware, if it is newer than the one that is
-    /// held. What is held of another project is forgotten.
-    pub(crate) fn settle(
-        &mut self,
-        embedded: &[u8],
-        scratch: &mut [u8; MAX_ROOT],
-    ) -> Result<(), TrustError> {
-        let own = root_head(embedded, For::Roots, scratch).map_err(TrustError::Embedded)?;
-        let held = root_head(&self.root[..self.len], For::Roots, scratch).ok();
+    /// Takes the root of the firmware, unless the one that is held was made
+    /// after it. What is held of another project is forgotten.
+    ///
+    /// Time decides, and then the number: a chain that was begun anew counts from
+    /// 1 again.
+    pub(crate) fn settle(&mut self, embedded: &[u8], scratch: &mut [u8]) -> Result<(), TrustError> {
+        let own = root_head(embedded, For::Roots(""), scratch).map_err(TrustError::Embedded)?;
+        let held = root_head(&self.root[..self.len], For::Roots(""), scratch).ok();
         match held.filter(|held| held.project == own.project) {
-            Some(held) if held.version > own.version => {
-                (self.project, self.version) = (held.project, held.version);
+            Some(held) if (held.issued, held.version) > (own.issued, own.version) => {
+                self.stand_on(&held);
                 return Ok(());
             }
-            Some(_) => {}
+            // Firmware that is rolled back must not bring the older one back.
+            Some(_) => self.changed |= self.root[..self.len] != *embedded,
             None => self.state.forget(),
         }
         // It was parsed, so that it fits.
         self.root[..embedded.len()].copy_from_slice(embedded);
         self.len = embedded.len();
-        (self.project, self.version) = (own.project, own.version);
+        self.stand_on(&own);
         Ok(())
+    }
+
+    fn stand_on(&mut self, root: &RootHead) {
+        (self.project, self.version, self.issued) = (root.project, root.version, root.issued);
+    }
+
+    /// Returns what a clock tells: one that is behind the root was set wrong, and
+    /// nothing may be installed by it.
+    pub(crate) fn time(&self, clock: Option<u64>) -> Option<u64> {
+        clock.filter(|now| *now >= self.issued)
+    }
+
+    /// Returns whether a descriptor has expired. Wherever a clock was set back
+    /// to, it is not before the root was made.
+    pub(crate) fn is_over(&self, clock: Option<u64>, expires: Option<u64>) -> bool {
+        clock.zip(expires).is_some_and(|(now, expires)| now.max(self.issued) > expires)
     }
 
     /// Returns the number of the root that comes next.
@@ -232,27 +261,35 @@ impl Trusted {
         self.version.saturating_add(1)
     }
 
-    /// Goes on to the next root, which is published as `document`.
+    /// Goes on to the next root, which is published as `document`. Returns
+    /// whether it is a root at all, signed or not.
     #[inline(never)]
     pub(crate) fn advance(
         &mut self,
         document: &mut [u8],
+        channel: &str,
+        now: Option<u64>,
         verify: Verify,
-        scratch: &mut [u8; MAX_ROOT],
-    ) -> Result<(), TrustError> {
-        let envelope = Envelope::parse(document).map_err(TrustError::Root)?;
-        if envelope.payload_type() != ROOT_TYPE {
-            return Err(TrustError::Root(DocumentError::Invalid("payloadType")));
-        }
-        let next = root_head(envelope.payload(), For::Roots, scratch).map_err(TrustError::Root)?;
+        scratch: &mut [u8],
+    ) -> Result<bool, TrustError> {
+        let envelope =
+            Envelope::parse(document).ok().filter(|found| found.payload_type() == ROOT_TYPE);
+        let Some(envelope) = envelope else { return Ok(false) };
+        let payload = envelope.payload();
+        let next = root_head(payload, For::Roots(channel), scratch).map_err(TrustError::Root)?;
         if next.project != self.project {
             return Err(TrustError::RootProject);
         }
         if next.version != self.next_root() {
             return Err(TrustError::RootVersion);
         }
+        // Or firmware with a later root could not get rid of it.
+        let is_ahead = |now: u64| next.issued > now.saturating_add(MAX_AHEAD);
+        if next.issued < self.issued || now.is_some_and(is_ahead) {
+            return Err(TrustError::RootIssued);
+        }
         let before =
-            root_head(&self.root[..self.len], For::Roots, scratch).map_err(TrustError::Root)?;
+            root_head(&self.root[..self.len], For::Roots(""), scratch).map_err(TrustError::Root)?;
         let is_signed = |role: &Option<Role>| {
             role.as_ref().is_some_and(|role| envelope.signed_by(role, verify).is_some())
         };
@@ -262,23 +299,23 @@ impl Trusted {
         if !is_signed(&next.role) {
             return Err(TrustError::RootItself);
         }
-        let payload = envelope.payload();
         self.root[..payload.len()].copy_from_slice(payload);
         self.len = payload.len();
-        self.version = next.version;
+        self.stand_on(&next);
         self.changed = true;
-        Ok(())
+        Ok(true)
     }
 
-    /// Verifies the signatures of a descriptor. Returns who signed, too.
+    /// Verifies the signatures of a descriptor. Returns what is remembered of its
+    /// channel, and who signed it.
     #[inline(never)]
     pub(crate) fn open<'d>(
         &self,
         document: &'d mut [u8],
         channel: Option<&str>,
         verify: Verify,
-        scratch: &mut [u8; MAX_ROOT],
-    ) -> Result<(SignedDescriptor<'d>, Newest), Refusal> {
+        scratch: &mut [u8],
+    ) -> Result<(SignedDescriptor<'d>, Newest, KeyId), Refusal> {
         let channel = channel.ok_or(TrustError::NoChannel)?;
         let signed = SignedDescriptor::parse(document).map_err(Refusal::Document)?;
         let signed = signed.ok_or(TrustError::Unsigned)?;
@@ -286,14 +323,14 @@ impl Trusted {
         let root = root.as_ref().map_err(|error| TrustError::Embedded(*error))?;
         let role = root.role.as_ref().ok_or(TrustError::NoRole)?;
         let keys = signed.envelope().signed_by(role, verify).ok_or(TrustError::Signatures)?;
-        let key = keys.first().ok_or(TrustError::Signatures)?.id();
+        let signer = keys.first().ok_or(TrustError::Signatures)?.id();
         let channel = NameHash::of(channel);
         // What a key signed that may sign no more counts no more.
-        let seq = match self.state.newest(channel) {
-            Some(newest) if role.keys.iter().any(|key| key.id() == newest.key) => newest.seq,
-            _ => 0,
+        let newest = match self.state.newest(channel) {
+            Some(newest) if role.keys.iter().any(|key| key.id() == newest.key) => newest,
+            _ => Newest { channel, key: signer, seq: 0 },
         };
-        Ok((signed, Newest { channel, key, seq }))
+        Ok((signed, newest, signer))
     }
 
     /// Returns whether the device comes from another channel than this one.
@@ -311,34 +348,31 @@ impl Trusted {
 
 /// Reads the payload of a root, of which `scratch` gets a copy.
 #[inline(never)]
-fn root_head(
-    payload: &[u8],
-    what: For<'_>,
-    scratch: &mut [u8; MAX_ROOT],
-) -> Result<RootHead, DocumentError> {
+fn root_head(payload: &[u8], what: For<'_>, scratch: &mut [u8]) -> Result<RootHead, DocumentError> {
     let copy = scratch.get_mut(..payload.len()).ok_or(DocumentError::TooLarge)?;
     copy.copy_from_slice(payload);
     let channel = match what {
-        For::Roots => "",
-        For::Channel(channel) => channel,
+        For::Roots(channel) | For::Channel(channel) => channel,
     };
     let root = Root::parse(copy, channel)?;
     Ok(RootHead {
         project: NameHash::of(root.project),
         version: root.version,
+        issued: root.issued.unwrap_or(0),
         role: match what {
-            For::Roots => Some(root.root),
+            For::Roots(_) => Some(root.root),
             For::Channel(_) => root.channel,
         },
     })
 }
 
-/// Judges a descriptor whose signatures were verified. `newest` is what is
-/// remembered of the channel; it becomes what is to be remembered.
+/// Judges a descriptor that `signer` signed. `newest` is what is remembered of
+/// the channel; it becomes what is to be remembered.
 pub(crate) fn admit(
     running: &Running<'_>,
     descriptor: &Descriptor<'_>,
     newest: &mut Newest,
+    signer: KeyId,
 ) -> Result<(), TrustError> {
     if let Some(reason) = foreign(running, descriptor) {
         return Err(TrustError::Foreign(reason));
@@ -348,11 +382,11 @@ pub(crate) fn admit(
     if seq < newest.seq {
         return Err(TrustError::Replayed);
     }
-    newest.seq = seq;
-    match (running.now, descriptor.expires) {
-        (Some(now), Some(expires)) if now > expires => Err(TrustError::Expired),
-        _ => Ok(()),
+    // Which of its signatures a host leaves out changes nothing.
+    if seq > newest.seq {
+        (newest.seq, newest.key) = (seq, signer);
     }
+    Ok(())
 }
 
 impl From<TrustError> for Refusal {
@@ -375,6 +409,9 @@ impl fmt::Display for TrustError {
             Self::Root(error) => write!(f, "the next root is refused: {error}"),
             Self::RootProject => f.write_str("the next root is of another project"),
             Self::RootVersion => f.write_str("the next root has another number"),
+            Self::RootIssued => {
+                f.write_str("the next root is older than the one before it, or of the future")
+            }
             Self::RootBefore => {
                 f.write_str("too few keys of the root before it signed the next root")
             }

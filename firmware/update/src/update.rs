@@ -41,7 +41,7 @@ use sha2::{Digest, Sha256 as Hasher};
 ///
 /// A device without a partition `towline` keeps in it what it trusts, as long
 /// as it lives.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Buffers {
     head: [u8; http::HEAD],
     document: [u8; MAX_DOCUMENT],
@@ -302,29 +302,29 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         self.open_trust()?;
         let id = self.asked(url);
         let now = self.clock.unix_time();
-        let is_known = |seen: &&Seen| {
-            seen.id == id && now.zip(seen.expires).is_none_or(|(now, expires)| now <= expires)
-        };
+        let Buffers { head, document, kept, trusted } = &mut *self.buffers;
+        let is_known = |seen: &&Seen| seen.id == id && !trusted.is_over(now, seen.expires);
         let seen = self.last.seen.as_ref().filter(is_known);
-        let Buffers { head, document, kept, .. } = &mut *self.buffers;
         let etag = seen.map(|seen| seen.etag.as_str());
         let fetched = fetch(self.net, pace, &self.limits, url, etag, head, document).await;
-        let Some((len, mut etag)) = fetched.map_err(descriptor_fetch)? else {
-            let seen = seen.ok_or(UpdateError::DescriptorFetch(HttpError::Status(304)))?;
+        if let (Ok(None), Some(seen)) = (&fetched, seen) {
             let decision = Decision::Stay(seen.reason);
             // What depends on the time is never answered so.
             let times = Times::default();
             return Ok(Check { version: seen.version.clone(), decision, times });
-        };
+        }
+        // Whatever came stands in the document now, even if it is half of one.
         *kept = Kept::NOTHING;
         self.last.seen = None;
+        let not_modified = UpdateError::DescriptorFetch(HttpError::Status(304));
+        let (len, mut etag) = fetched.map_err(descriptor_fetch)?.ok_or(not_modified)?;
         let mut verdict = self.judge(len);
         if let Some(trust) = self.trust.trust()
             && is_worth_a_walk(&verdict)
         {
             match T::walk(self, pace, &trust).await {
-                Ok(0) => {}
-                Ok(_) => {
+                Ok(false) => {}
+                Ok(true) => {
                     let Buffers { head, document, .. } = &mut *self.buffers;
                     let again = fetch(self.net, pace, &self.limits, url, None, head, document);
                     verdict = match again.await {
@@ -366,13 +366,14 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         Sha256(hasher.chain_update(id).finalize().into())
     }
 
-    /// Goes on to newer roots. Returns how many there were; the descriptor is
-    /// gone then.
+    /// Goes on to newer roots. Returns whether the descriptor is to be fetched
+    /// once more: there were newer roots, or what was looked at for one took its
+    /// place.
     pub(crate) async fn walk_roots(
         &mut self,
         pace: &mut Pace<'_, C>,
         trust: &Trust<'_>,
-    ) -> Result<u32, Fault<F, N>> {
+    ) -> Result<bool, Fault<F, N>> {
         for walked in 0..MAX_WALK {
             let Buffers { head, document, trusted, kept } = &mut *self.buffers;
             let mut url = heapless::String::<MAX_LOCATION>::new();
@@ -380,18 +381,29 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
                 .map_err(|_| UpdateError::RootFetch(HttpError::Url))?;
             let fetched = fetch(self.net, pace, &self.limits, &url, None, head, document).await;
             let len = match fetched {
-                // Some hosts do not tell what is not there.
-                Err(FetchError::Http(HttpError::Status(403 | 404 | 410))) => return Ok(walked),
+                // Some hosts do not tell what is not there, and some have a page
+                // for all of it, or lead to one. One that withholds a root
+                // could deny it as well.
+                Err(
+                    FetchError::Http(
+                        HttpError::Status(403 | 404 | 410)
+                        | HttpError::Redirect
+                        | HttpError::NoLength,
+                    )
+                    | FetchError::TooLarge,
+                ) => return Ok(walked > 0),
                 Err(FetchError::Http(error)) => return Err(UpdateError::RootFetch(error)),
                 Err(FetchError::Url(error)) => return Err(UpdateError::Url(error)),
-                Err(FetchError::TooLarge) => {
-                    return Err(TrustError::Root(DocumentError::TooLarge).into());
-                }
                 Ok(None) => return Err(UpdateError::RootFetch(HttpError::Status(304))),
                 Ok(Some((len, _))) => len,
             };
             *kept = Kept::NOTHING;
-            trusted.advance(&mut document[..len], trust.verify, head)?;
+            // Nobody walks who does not know his channel.
+            let channel = self.device.channel.unwrap_or_default();
+            let now = self.clock.unix_time();
+            if !trusted.advance(&mut document[..len], channel, now, trust.verify, head)? {
+                return Ok(true);
+            }
         }
         Err(TrustError::MoreRoots.into())
     }
@@ -399,6 +411,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
     /// Judges the descriptor in the buffers.
     #[inline(never)]
     fn judge(&mut self, len: usize) -> Result<Verdict, Fault<F, N>> {
+        let clock = self.clock.unix_time();
         let mut running = Running {
             project: self.ota.app().project_name.as_str(),
             version: self.ota.app().version.as_str().parse().ok(),
@@ -407,7 +420,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             channel: self.device.channel,
             id: self.device.id,
             groups: self.device.groups,
-            now: self.clock.unix_time(),
+            now: clock,
             utc_offset: self.device.utc_offset,
             by_user: self.by_user,
             switched: false,
@@ -420,10 +433,12 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             None => judge::plain(&running, &mut document[..len], start),
             Some(trust) => {
                 let document = &mut document[..len];
-                let (signed, newest) =
+                let (signed, newest, signer) =
                     trusted.open(document, self.device.channel, trust.verify, head)?;
                 running.switched = trusted.is_switched(newest.channel);
-                judge::signed(&running, signed, newest, start)
+                running.now = trusted.time(clock);
+                let is_over = |expires| trusted.is_over(clock, expires);
+                judge::signed(&running, signed, newest, signer, is_over, start)
             }
         }?;
         let Judged { mut check, expires, arrived, newest, kept: texts } = judged;
@@ -459,7 +474,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         }
         if self.trust.trust().is_some() {
             let region = self.ota.layout.trusted;
-            trusted.save(&mut self.ota.flash, region).map_err(flash)?;
+            trusted.save(&mut self.ota.flash, region).map_err(UpdateError::Ota)?;
         }
         let Verdict { check, expires, .. } = verdict?;
         if let (Decision::Stay(reason), Some(etag)) = (&check.decision, etag)

@@ -10,7 +10,9 @@ pub struct DeviceId(Vec<u8>);
 
 /// The text is no id of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a device id is a MAC address such as 84:f7:03:00:00:01, or 1 to 255 bytes of other text")]
+#[error(
+    "a device id is a MAC address such as 84:f7:03:00:00:01, or 1 to 255 bytes of other text without a colon"
+)]
 pub struct InvalidDeviceId;
 
 impl DeviceId {
@@ -26,7 +28,8 @@ impl FromStr for DeviceId {
     fn from_str(text: &str) -> Result<Self, InvalidDeviceId> {
         match mac(text) {
             Some(mac) => Ok(Self(mac.into())),
-            None if (1..=255).contains(&text.len()) => Ok(Self(text.into())),
+            // With a colon it is a MAC address that was not typed well.
+            None if (1..=255).contains(&text.len()) && !text.contains(':') => Ok(Self(text.into())),
             None => Err(InvalidDeviceId),
         }
     }
@@ -68,7 +71,9 @@ mod tests {
         for text in ["84:F7:03:0A:00:01", "84-f7-03-0a-00-01", "84f7030a0001"] {
             assert_eq!(hash(text).unwrap(), expected, "{text}");
         }
-        assert_ne!(hash("84:f7-03:0a:00:01").unwrap(), expected);
+        for text in ["84:f7-03:0a:00:01", "84:f7:03:0a:00", "zz:zz", "84:f7:03:0a:00:01:02"] {
+            assert_eq!(hash(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub fn policy(policy: &Policy) -> Vec<String> {
     }
     if policy.priority == Priority::Urgent {
         words.push("Urgent: waits for no time of day.".into());
-    } else if let Some(window) = policy.window {
+    } else if let Some(window) = policy.window.filter(|_| !policy.approval) {
+        // A user who agrees gets it at any hour.
         let window = window.to_string().replace('-', " to ");
         words.push(format!(
             "Installed from {window}, local time of the device, unless its user asks for it earlier."
@@ -101,10 +102,12 @@ mod tests {
                 "Only for devices of the groups beta, staff and us, and for one device that is listed.",
                 "Installed from 2026-12-24 17:00 UTC on.",
                 "Waits on each device until its user agrees.",
-                "Installed from 23:00 to 04:30, local time of the device, unless its user asks for it earlier.",
                 "Devices that come from another channel may go down to it.",
             ]
         );
+        let alone = said(&text.replace("approval = true\n", ""));
+        let window = "Installed from 23:00 to 04:30, local time of the device, unless its user asks for it earlier.";
+        assert!(alone.iter().any(|words| words == window), "{alone:?}");
         let urgent = text.replace("approval = true", "priority = \"urgent\"");
         let urgent = said(&urgent);
         assert!(urgent.contains(&"Urgent: waits for no time of day.".to_owned()));

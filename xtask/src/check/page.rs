@@ -1,7 +1,7 @@
 //! The page, and what it loads.
 
 use super::Problem;
-use crate::site::INDEX;
+use crate::site::{INDEX, NOT_FOUND};
 use std::collections::BTreeMap;
 
 /// Path of the page.
@@ -40,9 +40,8 @@ pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, String>>) -> Vec<P
             message: format!("loads {path}, which {INDEX} does not list"),
         })
         .collect();
-    if !contents.contains_key(PAGE) {
-        problems.push(Problem { path: PAGE.into(), message: "missing".into() });
-    }
+    let missing = [PAGE, NOT_FOUND].into_iter().filter(|page| !contents.contains_key(page));
+    problems.extend(missing.map(|page| Problem { path: page.into(), message: "missing".into() }));
     problems
 }
 
@@ -55,6 +54,7 @@ mod tests {
         let script = r#"import"./a-1.js";import{b}from"./b-1.js";const c=()=>import("./c-1.js");"#;
         let files = [
             (PAGE, r#"<script type="module" src="assets&#x2f;main-1.js"></script><a href="x">"#),
+            (NOT_FOUND, ""),
             ("assets/main-1.js", script),
             ("assets/a-1.js", "console.log('./x.js')"),
             ("assets/b-1.js", ""),
@@ -75,6 +75,8 @@ mod tests {
             let message = format!("loads {path}, which releases.json does not list");
             assert!(problems.contains(&Problem { path: by.into(), message }), "{problems:?}");
         }
-        assert_eq!(check(&contents(PAGE))[0].message, "missing");
+        for page in [PAGE, NOT_FOUND] {
+            assert_eq!(check(&contents(page))[0].message, "missing");
+        }
     }
 }

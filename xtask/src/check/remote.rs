@@ -25,6 +25,20 @@ pub struct Remote {
     rehearsal: Option<SocketAddr>,
 }
 
+/// Why a file is not there to read.
+enum Fault {
+    /// The host says that it has none.
+    Absent(String),
+    /// Anything else.
+    Other(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Other(text)
+    }
+}
+
 /// Why a URL cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum RemoteError {
@@ -76,7 +90,7 @@ impl Remote {
         self
     }
 
-    async fn fetch(&self, path: &str) -> Result<Vec<u8>, String> {
+    async fn fetch(&self, path: &str) -> Result<Vec<u8>, Fault> {
         let url = format!("{}{path}", self.base);
         let url = Url::parse(&url).map_err(|error| error.to_string())?;
         let net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
@@ -84,23 +98,35 @@ impl Remote {
         let mut head = [0; http::HEAD];
         let clock = HostClock::new();
         let mut pace = Pace::new(&clock, Limits::DEFAULT);
-        let text = |error: HttpError<NetError>| error.to_string();
+        let fault = |error: HttpError<NetError>| match error {
+            HttpError::Status(403 | 404 | 410) => Fault::Absent(error.to_string()),
+            error => Fault::Other(error.to_string()),
+        };
         let response =
-            http::get(&mut net, &mut pace, &Request::whole(url), &mut head).await.map_err(text)?;
+            http::get(&mut net, &mut pace, &Request::whole(url), &mut head).await.map_err(fault)?;
         if response.status != Status::Whole {
-            return Err("the host redirects; many devices follow no redirect".into());
+            return Err(Fault::Other("the host redirects; many devices follow no redirect".into()));
         }
         if response.length() > MAX_FILE {
-            return Err(format!("{} bytes are more than any flash holds", response.length()));
+            let length = response.length();
+            return Err(Fault::Other(format!("{length} bytes are more than any flash holds")));
         }
         let mut body = vec![0; response.length() as usize];
-        response.read_all(&mut pace, &head, &mut body).await.map_err(text)?;
+        response.read_all(&mut pace, &head, &mut body).await.map_err(fault)?;
         Ok(body)
     }
 }
 
 impl Files for Remote {
     fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        block_on(self.fetch(path))
+        block_on(self.fetch(path)).map_err(|(Fault::Absent(text) | Fault::Other(text))| text)
+    }
+
+    fn absence(&self, path: &str) -> Option<Result<(), String>> {
+        Some(match block_on(self.fetch(path)) {
+            Err(Fault::Absent(_)) => Ok(()),
+            Err(Fault::Other(text)) => Err(text),
+            Ok(bytes) => Err(format!("the host answers with {} bytes", bytes.len())),
+        })
     }
 }

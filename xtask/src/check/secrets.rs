@@ -2,7 +2,8 @@
 
 use super::Problem;
 use crate::{
-    keys::{Held, KeyFolder},
+    config::PublicPath,
+    keys::{Held, KeyFolder, PublicKey},
     toolchain::capture,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -27,9 +28,26 @@ const MAX_FILE: u64 = 64 << 20;
 /// The fewest characters of base64 in a line that holds a key.
 const MIN_LINE: usize = 32;
 
-/// Texts that no public file may have: the secret keys at hand, in every form.
+/// What no public file may have: secret keys.
 #[derive(Default)]
-pub struct Secrets(Vec<(String, Finder<'static>)>);
+pub struct Secrets {
+    /// Those at hand, in every form.
+    held: Vec<(String, Finder<'static>)>,
+    /// The public halves of the project's keys, at hand or not.
+    named: Vec<PublicKey>,
+    /// Where other keys are for everybody to have.
+    public: Vec<PublicPath>,
+}
+
+/// A secret key where everybody can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leak {
+    /// What was found.
+    pub message: String,
+    /// Whether it is a key of the project, not one of somebody else's or of a
+    /// test.
+    pub is_own: bool,
+}
 
 impl Secrets {
     /// Takes the keys of a folder; those that cannot be read are left out.
@@ -46,9 +64,23 @@ impl Secrets {
         secrets
     }
 
+    /// Adds the keys that the roots of the project name.
+    #[must_use]
+    pub fn naming(mut self, keys: impl IntoIterator<Item = PublicKey>) -> Self {
+        self.named.extend(keys);
+        self
+    }
+
+    /// Lets keys that are not the project's pass in these places.
+    #[must_use]
+    pub fn except_in(mut self, public: &[PublicPath]) -> Self {
+        self.public.extend_from_slice(public);
+        self
+    }
+
     fn add(&mut self, name: &str, held: &Held) {
         let mut push = |needle: &[u8]| {
-            self.0.push((name.to_owned(), Finder::new(needle).into_owned()));
+            self.held.push((name.to_owned(), Finder::new(needle).into_owned()));
         };
         let (Held::Encrypted(pem) | Held::Plain(pem)) = held;
         let lines = pem.lines().filter(|line| line.len() >= 64 && !line.starts_with('-'));
@@ -69,25 +101,53 @@ impl Secrets {
     }
 
     /// Finds a secret key in a file.
-    pub fn find(&self, bytes: &[u8]) -> Option<String> {
-        let known = self.0.iter().find(|(_, needle)| needle.find(bytes).is_some());
+    pub fn find(&self, bytes: &[u8]) -> Option<Leak> {
+        let own = |name: &str| {
+            let message = format!("has the secret key {name}; replace that key");
+            Some(Leak { message, is_own: true })
+        };
+        let known = self.held.iter().find(|(_, needle)| needle.find(bytes).is_some());
         if let Some((name, _)) = known {
-            return Some(format!("has the secret key {name}; replace that key"));
+            return own(name);
         }
-        if let Some(kind) = BEGIN.find_iter(bytes).find_map(|at| private_block(&bytes[at..])) {
-            return Some(format!("has a secret key ({kind}); if it counts anywhere, replace it"));
+        let blocks: Vec<_> = BEGIN
+            .find_iter(bytes)
+            .filter_map(|at| Some((private_block(&bytes[at..])?, &bytes[at..])))
+            .collect();
+        let named = blocks
+            .iter()
+            .find_map(|(_, block)| public_half(block).filter(|public| self.named.contains(public)));
+        if let Some(public) = named {
+            return own(&public.id().to_string());
+        }
+        let other = |message: String| Leak { message, is_own: false };
+        if let Some((kind, _)) = blocks.first() {
+            let message = format!("has a secret key ({kind}); if it counts anywhere, replace it");
+            return Some(other(message));
         }
         let is_minisign =
             |needle: &Finder<'_>| needle.find_iter(bytes).any(|at| base64_len(&bytes[at..]) >= 200);
-        MINISIGN
-            .iter()
-            .any(is_minisign)
-            .then(|| "has a secret key of minisign; if it counts anywhere, replace it".into())
+        MINISIGN.iter().any(is_minisign).then(|| {
+            other("has a secret key of minisign; if it counts anywhere, replace it".into())
+        })
     }
 
-    /// Reports a secret key in the file `path`.
-    pub(super) fn problem(&self, path: &str, bytes: &[u8]) -> Option<Problem> {
-        self.find(bytes).map(|message| Problem { path: path.to_owned(), message })
+    /// Reports a secret key in the file `path`, unless everybody may have it.
+    pub(crate) fn problem(&self, path: &str, bytes: &[u8]) -> Option<Problem> {
+        let is_public = || self.public.iter().any(|public| public.has(path));
+        let leak = self.find(bytes).filter(|leak| leak.is_own || !is_public())?;
+        Some(Problem { path: path.to_owned(), message: leak.message })
+    }
+
+    /// Reports a secret key in an image that is recorded, and can only be
+    /// regretted unless it is the project's: then it is an error.
+    pub(crate) fn problem_of_image(
+        &self,
+        path: &str,
+        bytes: &[u8],
+    ) -> Option<Result<Problem, Problem>> {
+        let problem = self.problem(path, bytes)?;
+        Some(if self.find(bytes)?.is_own { Err(problem) } else { Ok(problem) })
     }
 }
 
@@ -104,6 +164,9 @@ pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Probl
     }
     let top = capture("git", &["rev-parse", "--show-toplevel"], &root)?;
     let top = Path::new(top.trim());
+    // Places of the project, wherever in the repository it is.
+    let inner = root.canonicalize().unwrap_or_else(|_| root.clone());
+    let inner = inner.strip_prefix(top).map(Path::to_owned).unwrap_or_default();
     let listed =
         capture("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"], top)?;
     let paths: Vec<_> = listed.split('\0').filter(|path| !path.is_empty()).collect();
@@ -114,11 +177,25 @@ pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Probl
         if metadata.len() > MAX_FILE {
             return None;
         }
-        secrets.problem(path, &std::fs::read(file).ok()?)
+        let bytes = std::fs::read(file).ok()?;
+        let in_project = Path::new(path).strip_prefix(&inner).ok().and_then(Path::to_str);
+        secrets.problem(in_project.unwrap_or(path), &bytes)?;
+        secrets.problem(path, &bytes)
     });
     let mut problems: Vec<_> = problems.collect();
     problems.sort();
     Ok(problems)
+}
+
+/// Returns the public half of the key whose PEM block is at the start of `bytes`,
+/// if it is one that is not encrypted.
+fn public_half(bytes: &[u8]) -> Option<PublicKey> {
+    const END: &[u8] = b"-----END PRIVATE KEY-----";
+    let end = Finder::new(END).find(&bytes[..bytes.len().min(MAX_BLOCK)])? + END.len();
+    let text = str::from_utf8(&bytes[..end]).ok()?.replace("\\n", "\n");
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let held = Held::all_in(&(lines.join("\n") + "\n"), "").ok()?;
+    Some(held.first()?.read("").ok()?.public())
 }
 
 /// Returns the kind of a secret key whose PEM block is at the start of `bytes`.
@@ -194,8 +271,28 @@ mod tests {
         let base64 = BASE64_STANDARD.encode(seed.as_ref());
         for text in [seed.to_vec(), hex.into(), base64.into(), line.into()] {
             let text = [b"\0firmware ", &text[..], b" more"].concat();
-            assert!(secrets.find(&text).unwrap().contains("channel-0"));
+            let leak = secrets.find(&text).unwrap();
+            assert!(leak.message.contains("channel-0") && leak.is_own);
             assert_eq!(Secrets::default().find(&text), None);
+        }
+    }
+
+    #[test]
+    fn the_keys_of_the_roots_are_known_without_being_at_hand() {
+        let key = SecretKey::generate().unwrap();
+        let public: PublicPath = "tests".to_owned().try_into().unwrap();
+        let secrets = Secrets::default().except_in(&[public]);
+        let pem = key.to_pem();
+        let json = serde_json::json!({ "key": **pem }).to_string();
+        for text in [pem.as_str(), &json, &format!("\0{}\0", pem.replace('\n', "\r\n"))] {
+            assert!(!secrets.find(text.as_bytes()).unwrap().is_own);
+            assert_eq!(secrets.problem("tests/key.pem", text.as_bytes()), None);
+            assert!(secrets.problem("src/key.pem", text.as_bytes()).is_some());
+        }
+        let secrets = secrets.naming([key.public()]);
+        for text in [pem.as_str(), &json] {
+            assert!(secrets.find(text.as_bytes()).unwrap().is_own, "{text}");
+            assert!(secrets.problem("tests/key.pem", text.as_bytes()).is_some());
         }
     }
 

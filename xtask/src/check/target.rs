@@ -9,7 +9,8 @@ use crate::{
 };
 use towline::image::{self, Head, Header, ImageError};
 
-/// Checks everything that is published for a target of a release.
+/// Checks everything that is published for a target of a release. Returns
+/// problems, and what should be known without being one.
 pub(super) fn check(
     files: &impl Files,
     index: &Index,
@@ -17,8 +18,9 @@ pub(super) fn check(
     target: &IndexTarget,
     trust: &Trust<'_>,
     secrets: &Secrets,
-) -> Vec<Problem> {
+) -> (Vec<Problem>, Vec<Problem>) {
     let mut problems = Vec::new();
+    let mut warnings = Vec::new();
     let mut public = Vec::new();
     let mut report = |path: &str, message: String| {
         problems.push(Problem { path: path.to_owned(), message });
@@ -41,12 +43,16 @@ pub(super) fn check(
         Ok(app) => app,
         Err(message) => {
             report(&app_path, message);
-            return problems;
+            return (problems, warnings);
         }
     };
     let mut publish = |path: &str, bytes: &[u8]| {
-        public.extend(trust.check_artifact(index, release, path, bytes));
-        public.extend(secrets.problem(path, bytes));
+        public.extend(trust.check_artifact(files, index, release, path, bytes));
+        match secrets.problem_of_image(path, bytes) {
+            Some(Err(problem)) => public.push(problem),
+            Some(Ok(warning)) => warnings.push(warning),
+            None => {}
+        }
     };
     publish(&app_path, &app);
     for message in check_app(index, release, target, &app) {
@@ -70,7 +76,7 @@ pub(super) fn check(
     }
     if parts.len() < target.parts.len() {
         problems.extend(public);
-        return problems;
+        return (problems, warnings);
     }
     for (path, message) in check_parts(target, &parts) {
         report(&path, message);
@@ -87,7 +93,7 @@ pub(super) fn check(
         }
     }
     problems.extend(public);
-    problems
+    (problems, warnings)
 }
 
 fn check_app(

@@ -1,13 +1,13 @@
 //! Keys and signatures of a site.
 
-use super::{Files, Problem, Terms, read_index};
+use super::{Files, Problem, Terms};
 use crate::{
     keys::{
         PublicKey,
-        chain::{Chain, FOLDER, Signed, file_name},
+        chain::{Chain, FOLDER, file_name},
     },
     name::ChannelName,
-    signing::{Standing, artifacts, minisig},
+    signing::{CLOCK_SLACK, artifacts, minisig},
     site::{INDEX, Index, IndexArtifact, IndexRelease},
     source::date_text,
 };
@@ -18,6 +18,9 @@ use towline_descriptor::{Descriptor, Document};
 /// The listed files of a site, or why they cannot be read.
 pub(super) type Contents<'a> = BTreeMap<&'a str, Result<Vec<u8>, String>>;
 
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
+
 /// What a site says of its keys.
 pub(super) struct Trust<'a> {
     chain: Option<Chain>,
@@ -25,6 +28,7 @@ pub(super) struct Trust<'a> {
     keys: Vec<PublicKey>,
     contents: &'a Contents<'a>,
     now: u64,
+    min_left: Option<u64>,
 }
 
 fn problem(path: impl Into<String>, message: impl Into<String>) -> Problem {
@@ -59,7 +63,8 @@ impl<'a> Trust<'a> {
             }
         };
         let keys = chain.as_ref().map(|chain| chain.newest().root.channel_keys());
-        let trust = Self { chain, keys: keys.unwrap_or_default(), contents, now: terms.now };
+        let keys = keys.unwrap_or_default();
+        let trust = Self { chain, keys, contents, now: terms.now, min_left: terms.min_left };
         problems.extend(trust.check_keys(index, roots.len(), terms));
         (trust, problems)
     }
@@ -90,21 +95,44 @@ impl<'a> Trust<'a> {
                 None => problems.push(problem(path, format!("{INDEX} does not list it"))),
             }
         }
-        let first = format!("{FOLDER}/{}", file_name(1));
         let own = terms.project.filter(|(project, _)| **project == index.project);
-        match (own.map(|(_, root)| root), self.chain.as_ref().map(|chain| &chain.links()[0])) {
-            (Some(Some(own)), Some(first_link)) if own.payload != first_link.payload => {
-                problems.push(problem(first, "is not that of the repository"));
-            }
-            (Some(Some(_)), None) if roots == 0 => {
-                problems.push(problem(first, "missing, though the project has keys"));
-            }
-            (Some(None), Some(_)) => {
-                problems.push(problem(first, "the repository does not have it"));
-            }
-            _ => {}
-        }
+        problems.extend(own.and_then(|(_, own)| self.compare(own, roots)));
         problems
+    }
+
+    /// Compares the roots of the site with those of the repository. `roots` is
+    /// how many the site has, sound or not.
+    fn compare(&self, own: Option<&Chain>, roots: usize) -> Option<Problem> {
+        let path = |number: usize| format!("{FOLDER}/{}", file_name(number as u32));
+        let own = own.map_or(&[][..], Chain::links);
+        let theirs = match &self.chain {
+            Some(chain) => chain.links(),
+            None if roots == 0 => &[],
+            // Told already.
+            None => return None,
+        };
+        let differing = own.iter().zip(theirs).position(|(own, link)| own.payload != link.payload);
+        if let Some(index) = differing {
+            return Some(problem(path(index + 1), "is not that of the repository"));
+        }
+        match (own.len(), theirs.len()) {
+            (own, theirs) if own < theirs => {
+                Some(problem(path(own + 1), "the repository does not have it"))
+            }
+            (own, 0) if own > 0 => Some(problem(path(1), "missing, though the project has keys")),
+            (own, theirs) if own > theirs => Some(problem(
+                path(theirs + 1),
+                format!(
+                    "missing: the repository has root {own}, the site only root {theirs}, so that keys count that should not any more; `cargo xtask site`"
+                ),
+            )),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of the root that is not there yet.
+    pub(super) fn next_root(&self) -> Option<u32> {
+        self.chain.as_ref().map(|chain| chain.newest().root.version + 1)
     }
 
     /// Verifies a descriptor as a device does, and returns when it expires.
@@ -135,19 +163,41 @@ impl<'a> Trust<'a> {
             ));
         }
         let descriptor: Descriptor<'_> = signed.read().map_err(|error| error.to_string())?;
+        let date = |time: u64| date_text(time.try_into().unwrap_or(i64::MAX));
+        let (issued, seq) = (descriptor.issued.unwrap_or(0), descriptor.seq.unwrap_or(0));
         let expires = descriptor.expires.unwrap_or(0);
-        if expires < self.now {
-            let date = date_text(expires.try_into().unwrap_or(i64::MAX));
+        let rotate = "if that was not you, a key was stolen: `cargo xtask keys rotate`";
+        if issued > self.now.saturating_add(CLOCK_SLACK) {
+            return Err(format!("is dated {}, which is still to come; {rotate}", date(issued)));
+        }
+        if seq > self.now.saturating_add(DAY) {
             return Err(format!(
-                "expired on {date}: devices that know the time would refuse it; `cargo xtask site --refresh` signs it anew"
+                "has seq {seq}, far above the time, which is {}: devices take nothing below it; {rotate}",
+                self.now
+            ));
+        }
+        if expires < self.now {
+            return Err(format!(
+                "expired on {}: devices that know the time would refuse it; `cargo xtask site --refresh` signs it anew",
+                date(expires)
+            ));
+        }
+        let left = expires - self.now;
+        if left < self.min_left.unwrap_or(expires.saturating_sub(issued) / 4) {
+            return Err(format!(
+                "expires on {}, in {} days; `cargo xtask site --refresh` signs it anew",
+                date(expires),
+                left / DAY
             ));
         }
         Ok(Some(expires))
     }
 
-    /// Checks the signature of an artifact of a release.
+    /// Checks the signature of an artifact of a release. The index does not list
+    /// it: nobody but a channel key could have made it.
     pub(super) fn check_artifact(
         &self,
+        files: &impl Files,
         index: &Index,
         release: &IndexRelease,
         path: &str,
@@ -157,18 +207,19 @@ impl<'a> Trust<'a> {
         let file = path.rsplit('/').next().unwrap_or_default();
         let signature = format!("{path}{}", minisig::EXTENSION);
         let of = (file, release.version.as_str(), index.project.as_str());
-        match self.contents.get(signature.as_str()) {
-            None => Some(problem(signature, format!("{INDEX} does not list it"))),
-            // Told elsewhere.
-            Some(Err(_)) => None,
-            Some(Ok(text)) => artifacts::verify(&self.keys, bytes, text, of)
-                .err()
-                .map(|message| problem(signature, message)),
-        }
+        let text = files.read(&signature);
+        text.and_then(|text| artifacts::verify(&self.keys, bytes, &text, of))
+            .err()
+            .map(|message| problem(signature, message))
     }
 
     /// Checks the sums of a release, and their signature.
-    pub(super) fn check_sums(&self, index: &Index, release: &IndexRelease) -> Vec<Problem> {
+    pub(super) fn check_sums(
+        &self,
+        files: &impl Files,
+        index: &Index,
+        release: &IndexRelease,
+    ) -> Vec<Problem> {
         let folder = format!("firmware/{}/{}/", index.project, release.version);
         let path = format!("{folder}{}", artifacts::SUMS);
         match self.contents.get(path.as_str()) {
@@ -179,7 +230,7 @@ impl<'a> Trust<'a> {
                 vec![problem(path, "is not what the release consists of")]
             }
             Some(Ok(text)) => {
-                self.check_artifact(index, release, &path, text).into_iter().collect()
+                self.check_artifact(files, index, release, &path, text).into_iter().collect()
             }
         }
     }
@@ -196,81 +247,4 @@ fn sums(folder: &str, release: &IndexRelease) -> String {
     };
     let files: BTreeMap<_, _> = files.filter_map(line).collect();
     files.iter().map(|(name, sha256)| format!("{sha256}  {name}\n")).collect()
-}
-
-/// Finds what went backwards on a site against the one that is published: what
-/// devices that have seen that one would refuse.
-pub fn check_against(files: &impl Files, published: &impl Files) -> Vec<Problem> {
-    let unreadable =
-        |message: String| vec![problem(INDEX, format!("of the published site: {message}"))];
-    let (index, old) = match (read_index(files), read_index(published)) {
-        (Ok(index), Ok(old)) => (index, old),
-        // Told by the check of the site itself.
-        (Err(_), _) => return Vec::new(),
-        (_, Err(message)) => return unreadable(message),
-    };
-    let mut problems = Vec::new();
-    if index.project != old.project {
-        return unreadable(format!("it is of project {}", old.project));
-    }
-    let mut roots = Vec::new();
-    for number in 1.. {
-        let path = format!("{FOLDER}/{}", file_name(number));
-        if !old.files.contains_key(&path) {
-            break;
-        }
-        let theirs = match published.read(&path) {
-            Ok(text) => text,
-            Err(message) => return unreadable(format!("{path}: {message}")),
-        };
-        let payload = |text: &[u8]| Signed::parse(text, &path).map(|signed| signed.payload).ok();
-        match files.read(&path) {
-            Err(_) => problems.push(problem(&path, "is published, and would be gone")),
-            Ok(ours) if payload(&ours) != payload(&theirs) => {
-                problems
-                    .push(problem(&path, "is published with other content: roots never change"));
-            }
-            Ok(_) => {}
-        }
-        roots.push((path.clone(), theirs));
-    }
-    // What nobody of the project has signed says nothing.
-    let Ok(chain) = Chain::verify(&roots, &old.project) else {
-        return problems.into_iter().chain(unreadable("its roots do not hold".into())).collect();
-    };
-    if roots.is_empty() {
-        return problems;
-    }
-    // The keys of both sides: a descriptor of now may have a new one.
-    let ours: Vec<_> = (1..)
-        .map(|number| format!("{FOLDER}/{}", file_name(number)))
-        .map_while(|path| Some((path.clone(), files.read(&path).ok()?)))
-        .collect();
-    let our_chain = Chain::verify(&ours, &index.project).ok().filter(|_| !ours.is_empty());
-    for channel in &old.channels {
-        for served in &channel.targets {
-            let path = &served.descriptor;
-            let (Ok(theirs), Ok(ours)) = (published.read(path), files.read(path)) else { continue };
-            let (theirs, ours) = (Standing::of(&[(path, &theirs)]), Standing::of(&[(path, &ours)]));
-            let Some(before) = theirs.descriptor(path, &channel.name, &chain) else { continue };
-            let now = our_chain.as_ref().and_then(|c| ours.descriptor(path, &channel.name, c));
-            let message = match now {
-                None => {
-                    "is published with a signature, and has none that holds any more".to_owned()
-                }
-                Some(now) if now.seq < before.seq => {
-                    format!(
-                        "has seq {}, and {} is published: devices would refuse it",
-                        now.seq, before.seq
-                    )
-                }
-                Some(now) if now.seq == before.seq && now.payload != before.payload => {
-                    format!("has the seq {} of what is published, with other content", now.seq)
-                }
-                Some(_) => continue,
-            };
-            problems.push(problem(path, message));
-        }
-    }
-    problems
 }

@@ -18,7 +18,7 @@ use rayon::prelude::*;
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
 };
 
 /// Build firmware and images, without recording a release.
@@ -193,7 +193,7 @@ fn install_triples(project: &Project, targets: &[TargetName], ui: Ui) -> Result<
             .into());
         }
         ui.say(format_args!("installing: {shown}"));
-        let status = Command::new(&command[0])
+        let status = toolchain::command(&command[0])
             .args(&command[1..])
             .current_dir(dir)
             .env_remove("RUSTUP_TOOLCHAIN")

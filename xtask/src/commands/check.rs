@@ -1,6 +1,6 @@
 //! `check`: opens a site as its clients do.
 
-use super::print_json;
+use super::{print_json, site};
 use crate::{
     check::{
         Findings, Folder, Problem, Remote, Terms, check_against, inspect,
@@ -11,6 +11,7 @@ use crate::{
     project::{Places, Project},
     signing,
     source::date_text,
+    ui,
 };
 use anyhow::Result;
 use std::{
@@ -19,6 +20,9 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
+
+/// Seconds of a day.
+const DAY: u64 = 24 * 60 * 60;
 
 /// Check a site as its clients will use it.
 ///
@@ -44,8 +48,19 @@ pub(crate) struct Args {
     /// backwards.
     #[arg(long, value_name = "DIR | URL")]
     against: Option<String>,
-    /// Print `{"problems":[{"path":…,"message":…}]}`, and with signatures
-    /// `"expires"`, the first second since 1970 at which one does not count any
+    /// Let a release, channel, yank or pause be gone that is published: the path
+    /// that the problem names, such as `ota/testing/`.
+    #[arg(long, value_name = "PATH", requires = "against")]
+    allow: Vec<String>,
+    /// Days that signatures have to count for yet [default: a quarter of their
+    /// time].
+    #[arg(long, value_name = "N")]
+    min_days: Option<u16>,
+    /// Go by this time, in seconds since 1970, instead of the clock's.
+    #[arg(long, value_name = "UNIX", hide = true)]
+    now: Option<u64>,
+    /// Print `{"problems":[{"path":…,"message":…}]}`, `"warnings"` alike if there
+    /// are some, and with signatures `"expires"`, the first second since 1970 at which one does not count any
     /// more.
     #[arg(long)]
     json: bool,
@@ -63,36 +78,42 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let is_folder = !name.contains("://");
     let project = open(global, is_folder.then(|| Path::new(&name)))?;
     let chain = project.as_ref().map(Project::chain).transpose()?;
-    let secrets = match &project {
-        // Without a folder there are no keys at hand to look for.
-        Some(project) => project.key_folder().map(|f| Secrets::of(&f)).unwrap_or_default(),
-        None => Secrets::default(),
+    let secrets = match (&project, &chain) {
+        (Some(project), Some(chain)) => site::secrets(project, chain.as_ref()),
+        _ => Secrets::default(),
     };
-    let of_project = project.as_ref().zip(chain.as_ref()).map(|(project, chain)| {
-        (&project.config.project, chain.as_ref().map(|chain| &chain.links()[0]))
-    });
+    let of_project = project
+        .as_ref()
+        .zip(chain.as_ref())
+        .map(|(project, chain)| (&project.config.project, chain.as_ref()));
     let terms = Terms {
-        now: signing::now()?,
+        // Not that of a reproducible build: devices go by the true one.
+        now: args.now.unwrap_or_else(signing::clock),
         project: of_project,
         secrets: &secrets,
         known: &BTreeSet::new(),
+        min_left: args.min_days.map(|days| u64::from(days) * DAY),
     };
     let place = Place::new(&name, args)?;
     let mut findings = place.inspect(&terms);
     if let Some(published) = &args.against {
-        findings.problems.extend(place.against(&Place::new(published, args)?));
+        findings.problems.extend(place.against(&Place::new(published, args)?, &args.allow));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
         findings.problems.extend(secrets::in_repository(&project.config.root, &secrets)?);
     }
-    let Findings { problems, expires } = findings;
+    let Findings { problems, warnings, expires } = findings;
     if args.json {
         let mut report = serde_json::json!({ "problems": problems });
+        if !warnings.is_empty() {
+            report["warnings"] = serde_json::json!(warnings);
+        }
         if let Some(expires) = expires {
             report["expires"] = expires.into();
         }
         print_json(&report)?;
     } else {
+        warnings.iter().for_each(ui::warn);
         problems.iter().for_each(|problem| println!("{problem}"));
         match problems.len() {
             0 => println!("{name}: no problems"),
@@ -100,7 +121,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         if let Some(expires) = expires {
             let date = date_text(expires.try_into().unwrap_or(i64::MAX));
-            let days = expires.saturating_sub(terms.now) / (24 * 60 * 60);
+            let days = expires.saturating_sub(terms.now) / DAY;
             println!("signed; the first descriptor expires on {date}, in {days} days");
         }
     }
@@ -142,12 +163,12 @@ impl Place {
         }
     }
 
-    fn against(&self, published: &Self) -> Vec<Problem> {
+    fn against(&self, published: &Self, allowed: &[String]) -> Vec<Problem> {
         match (self, published) {
-            (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
-            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b),
-            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b),
-            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
+            (Self::Folder(a), Self::Folder(b)) => check_against(a, b, allowed),
+            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b, allowed),
+            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b, allowed),
+            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b, allowed),
         }
     }
 }

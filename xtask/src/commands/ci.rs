@@ -4,13 +4,14 @@ use super::doctor;
 use crate::{
     cli::Global,
     project::{Places, Project},
+    toolchain,
     tools::{self, Finding},
     ui::{Ui, table},
 };
 use anyhow::{Result, bail};
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
@@ -125,7 +126,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
     ui.say(format_args!("\n== {}: {}", step.name, step.command.join(" ")));
     let start = Instant::now();
-    let status = Command::new(&step.command[0])
+    let status = toolchain::command(&step.command[0])
         .args(&step.command[1..])
         .current_dir(&step.dir)
         .envs(step.env.iter().map(|(key, value)| (key, value)))

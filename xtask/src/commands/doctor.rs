@@ -4,11 +4,12 @@ use super::print_json;
 use crate::{
     cli::Global,
     project::{Places, Project},
+    toolchain,
     tools::{self, Finding},
     ui::Ui,
 };
 use anyhow::{Context, Result};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 /// Show what this machine has and lacks for the project's targets.
 ///
@@ -68,7 +69,7 @@ pub(crate) fn fix(findings: &[Finding], ui: Ui) -> Result<bool> {
     for mend in findings.iter().filter_map(|finding| finding.mend.as_ref()) {
         let shown = shell_text(mend);
         ui.say(format_args!("running: {shown}"));
-        let status = Command::new(&mend[0])
+        let status = toolchain::command(&mend[0])
             .args(&mend[1..])
             .env_remove("RUSTUP_TOOLCHAIN")
             .status()

@@ -47,8 +47,7 @@ pub(crate) struct Args {
 
 const CEREMONY: &str = "\
 Keep the root key on a medium that is only plugged in when keys change:
-  export TOWLINE_KEYS=/media/keys/lamp
-  cargo xtask keys rotate
+  cargo xtask keys rotate --key /media/keys/root-0123456789abcdef.pem
 The channel key was lost or stolen, the root key is safe:
   cargo xtask keys rotate
   cargo xtask site
@@ -62,6 +61,7 @@ enum Command {
     Add(change::Add),
     Rotate(change::Rotate),
     Revoke(change::Revoke),
+    Threshold(change::Threshold),
     Sign(sign::Args),
     List(show::List),
     Export(show::Export),
@@ -74,6 +74,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Command::Add(args) => change::add(global, args)?,
         Command::Rotate(args) => change::rotate(global, args)?,
         Command::Revoke(args) => change::revoke(global, args)?,
+        Command::Threshold(args) => change::threshold(global, args)?,
         Command::Sign(args) => sign::run(global, args)?,
         Command::List(args) => show::list(global, args)?,
         Command::Export(args) => show::export(global, args)?,
@@ -98,7 +99,21 @@ impl Which {
         if self.root { Kind::Root } else { Kind::Channel }
     }
 
-    /// Returns the name of the role.
+    /// Returns the name of a role that the root has: that of a channel that is
+    /// gone too.
+    fn known_role(&self, ring: &Ring) -> Result<String> {
+        match &self.channel {
+            Some(channel)
+                if channel.as_str() != ROOT_ROLE
+                    && ring.newest()?.root.roles.contains_key(channel.as_str()) =>
+            {
+                Ok(channel.to_string())
+            }
+            _ => self.role(&ring.project),
+        }
+    }
+
+    /// Returns the name of the role, which may be one that is to be made.
     fn role(&self, project: &Project) -> Result<String> {
         match &self.channel {
             _ if self.root => Ok(ROOT_ROLE.into()),
@@ -130,21 +145,53 @@ struct Ring {
     chain: Option<Chain>,
     disk: Disk,
     ui: Ui,
+    /// Whether stdout is for JSON alone.
+    json: bool,
+    /// Keeps other runs from changing the roots.
+    _lock: Option<std::fs::File>,
 }
 
 impl Ring {
+    /// Opens what is to be shown.
     fn open(global: &Global) -> Result<Self> {
+        Self::with_lock(global, |_| Ok(None))
+    }
+
+    /// Opens what is to be changed by this run alone.
+    fn open_to_change(global: &Global, json: bool) -> Result<Self> {
+        let mut ring = Self::with_lock(global, |roots| Ok(chain::lock(roots)?))?;
+        ring.json = json;
+        let Some(chain) = &ring.chain else { return Ok(ring) };
+        // A run that was killed after it wrote the root left these.
+        let newest = chain.newest();
+        if let Some(other) = chain::remove_partial(&ring.roots, newest, &ring.disk)? {
+            ring.ui.say(format_args!(
+                "warning: {} is another change than {}; make it anew if it is still wanted, and delete the file",
+                ring.show(&other),
+                chain::file_name(newest.root.version)
+            ));
+        }
+        ring.settle(&newest.root)?;
+        Ok(ring)
+    }
+
+    fn with_lock(
+        global: &Global,
+        lock: impl FnOnce(&Path) -> Result<Option<std::fs::File>>,
+    ) -> Result<Self> {
         let places = Places { store: None, site_dir: None };
         let project = Project::open(global.manifest.as_deref(), &places)?;
         let folder = project.key_folder()?;
-        let chain = project.chain()?;
         let roots = project.root_dir();
-        let ring = Self { folder, roots, chain, project, disk: Disk::default(), ui: global.ui() };
-        if let Some(chain) = &ring.chain {
-            // A run that was killed after it wrote the root left it.
-            chain::remove_partial(&ring.roots, chain.newest().root.version, &ring.disk)?;
-        }
-        Ok(ring)
+        let lock = lock(&roots)?;
+        let chain = project.chain()?;
+        let (disk, ui) = (Disk::default(), global.ui());
+        Ok(Self { folder, roots, chain, project, disk, ui, json: false, _lock: lock })
+    }
+
+    /// Tells what people read: on stdout, unless that is for JSON.
+    fn tell(&self, line: impl std::fmt::Display) {
+        if self.json { self.ui.say(line) } else { println!("{line}") }
     }
 
     /// Returns the roots of a project that has some.
@@ -174,8 +221,10 @@ impl Ring {
         .into())
     }
 
-    /// Makes a key, or takes the one that a run which was killed made and no
-    /// root names yet.
+    /// Makes a key, or takes the one that a run for this very project made which
+    /// was killed before it wrote a root. Any other key that is at hand may be
+    /// that of another project, and is left alone. The path is the one that the
+    /// key has once a root names it.
     fn new_key(
         &self,
         kind: Kind,
@@ -185,21 +234,41 @@ impl Ring {
         let is_free = |id: KeyId| {
             !taken.contains(&id) && !self.chain.as_ref().is_some_and(|chain| chain.knows(id))
         };
-        let unused = self.folder.files()?.into_iter().find(|f| f.kind == kind && is_free(f.id));
+        let files = self.folder.files()?;
+        let unused = files.into_iter().find(|f| f.is_new && f.kind == kind && is_free(f.id));
         if let Some(file) = unused {
-            let key = self
-                .folder
-                .open(&file.path, || match passphrase {
-                    Some(passphrase) => Ok(passphrase.clone()),
-                    None => Passphrase::of(&file.path.display().to_string()),
-                })
-                .map_err(hinted)?;
-            self.ui.say(format_args!("using {}, which no root names yet", file.path.display()));
-            return Ok((key, file.path));
+            let shown = file.path.display().to_string();
+            let key = self.folder.open(&file.path, || match passphrase {
+                Some(passphrase) => Ok(passphrase.clone()),
+                None => Passphrase::of(&shown),
+            });
+            let key = key.map_err(|error| match error {
+                KeyError::WrongPassphrase(_) => Hinted::new(
+                    format!(
+                        "{shown}: is of a run that was interrupted, and has another passphrase"
+                    ),
+                    "give that one, or delete the file: no root names its key",
+                )
+                .into(),
+                error => hinted(error),
+            })?;
+            self.ui.say(format_args!("using {shown}, which an interrupted run made"));
+            return Ok((key, self.folder.settled(&file)));
         }
         let key = SecretKey::generate().map_err(hinted)?;
-        let file = self.folder.keep(&key, kind, passphrase, &self.disk).map_err(hinted)?;
-        Ok((key, file.path))
+        let file = self.folder.keep_new(&key, kind, passphrase, &self.disk).map_err(hinted)?;
+        Ok((key, self.folder.settled(&file)))
+    }
+
+    /// Gives the new keys that a root names the names of keys in use.
+    fn settle(&self, root: &Root) -> Result<()> {
+        let named = |id| root.roles.values().flat_map(|role| &role.keys).any(|key| key.id() == id);
+        for file in self.folder.files()? {
+            if file.is_new && named(file.id) {
+                self.folder.settle(&file, &self.disk).map_err(hinted)?;
+            }
+        }
+        Ok(())
     }
 
     /// Signs with the root keys that are at hand, until there are enough.
@@ -230,6 +299,10 @@ impl Ring {
                     "{}: not a root key of this project",
                     path.display()
                 );
+                // More signatures than are needed may be more than fit.
+                let path = path.display();
+                self.ui.say(format_args!("{path}: its signature is not needed any more"));
+                continue;
             }
             next.sign(&key);
         }
@@ -243,6 +316,12 @@ impl Ring {
 
     /// Opens a root key; several often have one passphrase.
     fn open_key(&self, path: &Path, passphrases: &mut Vec<Passphrase>) -> Result<SecretKey> {
+        if self.folder.others_read(path) {
+            self.ui.say(format_args!(
+                "warning: {}: others on this machine can read this file; only its passphrase keeps it secret",
+                path.display()
+            ));
+        }
         for passphrase in passphrases.iter() {
             match self.folder.open(path, || Ok(passphrase.clone())) {
                 Err(KeyError::WrongPassphrase(_)) => {}
@@ -262,15 +341,18 @@ impl Ring {
         let added = chain::add(&self.roots, next, before, &self.disk)?;
         if let Added::Partial(path, lacking) = &added {
             let shown = self.show(path);
-            println!("{shown} waits for signatures:");
+            self.tell(format_args!("{shown} waits for signatures:"));
             for lacking in lacking {
                 let keys: Vec<_> = lacking.keys.iter().map(ToString::to_string).collect();
                 let (count, of) = (lacking.count, lacking.of);
-                println!("  {count} more of the root keys of root {of}: {}", keys.join(", "));
+                let keys = keys.join(", ");
+                self.tell(format_args!("  {count} more of the root keys of root {of}: {keys}"));
             }
             self.ui.say(format_args!(
                 "next: where those keys are, run `cargo xtask keys sign {shown}` on this file, and bring it back"
             ));
+        } else {
+            self.settle(&next.root)?;
         }
         Ok(added)
     }
@@ -297,10 +379,14 @@ fn changes(before: Option<&Root>, next: &Root) -> Vec<String> {
         };
         let ((old_threshold, old_keys), (threshold, keys)) = (keys(old), keys(&next.roles));
         let gone = old_keys.iter().filter(|key| !keys.contains(key));
-        lines.extend(gone.map(|key| format!("- {} of role {name}", key.id())));
+        // In full: other keys with the same id can be made.
+        lines.extend(gone.map(|key| format!("- {} of role {name}: {key}", key.id())));
         let new = keys.iter().filter(|key| !old_keys.contains(key));
-        lines.extend(new.map(|key| format!("+ {} in role {name}", key.id())));
-        if old_threshold != threshold {
+        lines.extend(new.map(|key| format!("+ {} in role {name}: {key}", key.id())));
+        if !next.roles.contains_key(name) {
+            let any = if next.roles.contains_key(ANY_CHANNEL) { "those of role *" } else { "none" };
+            lines.push(format!("  role {name} is gone: the keys of that channel are {any}"));
+        } else if old_threshold != threshold {
             lines.push(format!("  {threshold} of {} keys sign for role {name}", keys.len()));
         }
     }

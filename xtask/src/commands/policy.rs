@@ -5,9 +5,10 @@ use super::{
     print_json,
 };
 use crate::{
-    channel::{DeviceId, Edit, PolicyChange, window, words},
+    channel::{DeviceId, Edit, PolicyChange, moment_text, unix_seconds, window, words},
     cli::Global,
     name::{ChannelName, GroupName},
+    signing,
 };
 use anyhow::Result;
 use clap::builder::BoolishValueParser;
@@ -58,7 +59,8 @@ struct Change {
     /// Drop both dates; --from and --until may set others at once.
     #[arg(long)]
     always: bool,
-    /// Let each device wait until its user agrees; `=false` ends that.
+    /// Let each device wait until its user agrees, who then gets it at any
+    /// hour; `=false` ends that.
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     approval: Option<bool>,
     /// How much it matters: an urgent release does not wait for the window.
@@ -114,6 +116,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     edit::known(&project, &args.channel)?;
     let change = args.change.of_project(project.config.project.as_str());
     if change != PolicyChange::default() {
+        let ui = global.ui();
+        for warning in args.change.warnings(signing::now()?) {
+            ui.say(format_args!("warning: {warning}"));
+        }
         let edit = Edit::Policy(args.channel.clone(), change);
         return edit::apply(&project, &edit, &args.common);
     }
@@ -141,6 +147,26 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 }
 
 impl Change {
+    /// Returns what is possible and hardly meant.
+    fn warnings(&self, now: u64) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let until = self.until.as_ref().and_then(|until| unix_seconds(until).ok());
+        if let Some(until) = until.filter(|until| *until < now) {
+            let moment = moment_text(until);
+            warnings.push(format!("--until {moment} is past: nobody gets the release any more"));
+        }
+        if let Some(window) = self.window {
+            // The last minute is part of it.
+            let minutes = (1440 + window.end - window.start) % 1440 + 1;
+            if minutes < 60 {
+                warnings.push(format!(
+                    "--window {window} has {minutes} minute(s) of a day: a device that is off or busy then misses it"
+                ));
+            }
+        }
+        warnings
+    }
+
     fn of_project(&self, project: &str) -> PolicyChange {
         let hashed = self.devices.iter().map(|device| device.hash(project));
         PolicyChange {

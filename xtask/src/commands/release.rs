@@ -2,7 +2,9 @@
 
 use super::{build::build_images, chosen_targets, plan, print_json, site};
 use crate::{
+    build::expected_version,
     cli::Global,
+    config::FILE,
     installer::Installer,
     name::TargetName,
     project::{Places, Project},
@@ -49,6 +51,10 @@ pub(crate) struct Args {
     min_from: Option<Version>,
     #[command(flatten)]
     places: Places,
+    /// Record the release and stop before the site: no key is needed, and nothing
+    /// that builds run comes near one. `cargo xtask site` signs and publishes.
+    #[arg(long)]
+    no_site: bool,
     /// Show the plan and do nothing.
     #[arg(long)]
     dry_run: bool,
@@ -72,9 +78,18 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         plan::show(&plan, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }
-    project.releases()?;
-    refuse_foreign(&project.site_dir)?;
-    let installer = Installer::beside_program()?.built(ui)?;
+    let known = project.releases()?;
+    let installer = match args.no_site {
+        true => None,
+        false => {
+            refuse_foreign(&project.site_dir)?;
+            site::require_key(&project, || {
+                let version = expected_version(&config.targets[&targets[0]]);
+                known.iter().any(|record| Some(&record.version) == version.as_ref())
+            })?;
+            Some(Installer::beside_program()?.built(ui)?)
+        }
+    };
     let source = Source::of(&config.root)?;
     let images = build_images(&project, &targets, &source, ui)?;
     let facts = |name: &TargetName| {
@@ -99,31 +114,48 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             error => error.into(),
         })?;
 
+    let is_known = known.iter().any(|record| record.version == draft.record.version);
+    refuse_secrets(&project, &draft, is_known)?;
+
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
-    ui.say("rendering and checking the site");
-    let render = || -> Result<_> {
-        let signer = site::signer(&project, &releases, false)?;
-        let warnings = site::write(&project, &channels, &releases, &installer, signer.as_ref())?;
-        Ok((signer, warnings))
-    };
-    let (signer, warnings) = match render() {
-        // An artifact is missing or damaged; those of this release are at hand.
-        Err(error) if is_of_artifacts(&error) => {
+    let signer = match &installer {
+        // What is missing or damaged does not show before the site is made.
+        None => {
             draft.put_artifacts(&store)?;
-            render()?
+            None
         }
-        result => result?,
+        Some(installer) => {
+            ui.say("rendering and checking the site");
+            let render = || -> Result<_> {
+                let signer = site::signer(&project, &releases, false)?;
+                let warnings =
+                    site::write(&project, &channels, &releases, installer, signer.as_ref())?;
+                Ok((signer, warnings))
+            };
+            let (signer, warnings) = match render() {
+                // An artifact is missing or damaged; those of this release are
+                // at hand.
+                Err(error) if is_of_artifacts(&error) => {
+                    draft.put_artifacts(&store)?;
+                    render()?
+                }
+                result => result?,
+            };
+            site::warn(&warnings);
+            signer
+        }
     };
     drop(lock);
-    site::warn(ui, &warnings);
 
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
     if args.json {
         print_json(record)?;
-        site::tell(signer.as_ref(), ui);
+        if !args.no_site {
+            site::tell(signer.as_ref());
+        }
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", summary(record, &project, &channels, &releases));
@@ -143,13 +175,38 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         ui.say("\nnote: the work tree has changes that are not committed");
     }
     ui.say("");
-    site::tell(signer.as_ref(), ui);
+    if args.no_site {
+        ui.say("next: sign and publish it with `cargo xtask site`");
+        return Ok(ExitCode::SUCCESS);
+    }
+    site::tell(signer.as_ref());
     ui.say(format_args!(
         "next: try the page with `cargo xtask serve`, then publish {} as {}",
         project.site_dir.display(),
         config.base_url,
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses images with secret keys: what is recorded stays. In those that are
+/// recorded already, only the project's own are worth an error.
+fn refuse_secrets(project: &Project, draft: &Draft, is_known: bool) -> Result<()> {
+    let secrets = site::secrets(project, project.chain()?.as_ref());
+    let leak = |(path, bytes): (String, &[u8])| match secrets.problem_of_image(&path, bytes)? {
+        Ok(_) if is_known => None,
+        Ok(problem) | Err(problem) => Some(format!("  {problem}")),
+    };
+    let leaks: Vec<_> = draft.files().filter_map(leak).collect();
+    if leaks.is_empty() {
+        return Ok(());
+    }
+    let message =
+        format!("the images have secret keys, so nothing was recorded:\n{}", leaks.join("\n"));
+    let hint = format!(
+        "build them without; if everybody may have a key that is not the project's, say so in {FILE} with `[check]` and `not-secret = [\"firmware/{}\"]`",
+        project.config.project
+    );
+    Err(Hinted::new(message, hint).into())
 }
 
 /// Returns whether writing the artifacts once more may mend an error.

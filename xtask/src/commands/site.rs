@@ -2,15 +2,16 @@
 
 use crate::{
     channel::Channels,
+    check::secrets::Secrets,
     cli::Global,
     disk::Disk,
     installer::{Bundle, Installer},
-    keys::hinted,
+    keys::{CHANNEL_KEY, Held, KEYS, Kind, SecretKey, chain::Chain, hinted, root::Root},
     project::{Places, Project},
     release::Record,
-    signing::{self, Signer, Standing, artifacts},
+    signing::{self, Signer, SigningError, Standing, artifacts},
     site::{SiteError, render},
-    ui::{Hinted, Ui},
+    ui::{self, Hinted},
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -52,9 +53,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let channels = project.channels()?;
     let signer = signer(&project, &releases, args.refresh)?;
     let warnings = write(&project, &channels, &releases, &installer, signer.as_ref())?;
-    warn(ui, &warnings);
+    warn(&warnings);
     println!("{}", project.site_dir.display());
-    tell(signer.as_ref(), ui);
+    tell(signer.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -68,13 +69,11 @@ pub(crate) fn signer(
     let standing = Standing::read(&project.site_dir)?;
     let Some(chain) = project.chain()? else {
         standing.refuse_unsigned()?;
+        refuse_keys_without_root(project)?;
         return Ok(None);
     };
     let root = chain.newest().root.clone();
-    let public = root.channel_keys();
-    let folder = project.key_folder()?;
-    let wanted = |id| public.iter().any(|key| key.id() == id);
-    let keys = folder.channel_keys(wanted).map_err(hinted)?;
+    let keys = keys_at_hand(project, &root)?;
     let now = signing::now()?;
     let valid = u64::from(project.config.signing.valid_days.get()) * DAY;
     let signatures = artifacts::sign(
@@ -89,27 +88,97 @@ pub(crate) fn signer(
     Ok(Some(signer.with_signatures(signatures)))
 }
 
+/// Returns the channel keys at hand that a root names, and tells of those in the
+/// variable that it does not name.
+fn keys_at_hand(project: &Project, root: &Root) -> Result<Vec<SecretKey>> {
+    let public = root.channel_keys();
+    let is_named = |id| public.iter().any(|key| key.id() == id);
+    let keys = project.key_folder()?.channel_keys(is_named).map_err(hinted)?;
+    let text = std::env::var(CHANNEL_KEY).unwrap_or_default();
+    for held in Held::all_in(&text, CHANNEL_KEY).unwrap_or_default() {
+        let id = held.read(CHANNEL_KEY).map_err(hinted)?.public().id();
+        if !is_named(id) {
+            ui::warn(format_args!(
+                "{CHANNEL_KEY} holds the key {id}, which root {} names for no channel",
+                root.version
+            ));
+        }
+    }
+    Ok(keys)
+}
+
+/// Returns what no public file of a project with these roots may have.
+pub(crate) fn secrets(project: &Project, chain: Option<&Chain>) -> Secrets {
+    // Without a folder there are no keys at hand to look for.
+    let secrets = project.key_folder().map(|folder| Secrets::of(&folder)).unwrap_or_default();
+    let roots = chain.into_iter().flat_map(Chain::links);
+    let roles = roots.flat_map(|link| link.root.roles.values());
+    let named = roles.flat_map(|role| role.keys.iter().copied());
+    secrets.naming(named).except_in(&project.config.check.not_secret)
+}
+
+/// Refuses what could not be signed in the end, before the long work begins.
+///
+/// `is_recorded` says whether the release is known already: its signatures may be
+/// too.
+pub(crate) fn require_key(project: &Project, is_recorded: impl FnOnce() -> bool) -> Result<()> {
+    let Some(chain) = project.chain()? else { return refuse_keys_without_root(project) };
+    let root = &chain.newest().root;
+    if !keys_at_hand(project, root)?.is_empty() || is_recorded() {
+        return Ok(());
+    }
+    let no_key = SigningError::NoKey {
+        what: "a release".into(),
+        threshold: 1,
+        at_hand: 0,
+        keys: root.channel_keys().iter().map(|key| key.id().to_string()).collect(),
+    };
+    let hint = "`cargo xtask release --no-site` needs no key; `cargo xtask site` then signs";
+    Err(Hinted::new(no_key.to_string(), hint).into())
+}
+
+/// Refuses to publish without signatures where there are keys to sign with: the
+/// folder of roots got lost on the way.
+fn refuse_keys_without_root(project: &Project) -> Result<()> {
+    let is_set = std::env::var(CHANNEL_KEY).is_ok_and(|text| !text.trim().is_empty());
+    let folder = project.key_folder().ok();
+    let file = folder
+        .and_then(|folder| folder.files().ok())
+        .and_then(|files| files.into_iter().find(|file| file.kind == Kind::Channel));
+    let place = match file {
+        _ if is_set => CHANNEL_KEY.to_owned(),
+        Some(file) => file.path.display().to_string(),
+        None => return Ok(()),
+    };
+    Err(Hinted::new(
+        format!("{place} holds a channel key, and root/1.json is missing: nothing would be signed"),
+        format!(
+            "bring back the folder root/ beside towline.toml, which belongs in the repository; of a project that is to have no keys, unset {CHANNEL_KEY}, and let {KEYS} name another folder"
+        ),
+    )
+    .into())
+}
+
 /// Says what a person should know of the signatures.
-pub(crate) fn tell(signer: Option<&Signer>, ui: Ui) {
+pub(crate) fn tell(signer: Option<&Signer>) {
     let Some(signer) = signer else {
-        ui.say(
-            "warning: the project has no keys: devices trust whoever controls its host; `cargo xtask keys init` makes some",
+        ui::warn(
+            "the project has no keys: devices trust whoever controls its host; `cargo xtask keys init` makes some",
         );
         return;
     };
-    let (earliest, now) = (signer.now() + signer.valid() / 2, signing::clock());
+    let earliest = signer.now().saturating_add(signer.valid() / 2);
+    let now = signing::clock();
     if earliest < now {
-        ui.say(
-            "warning: SOURCE_DATE_EPOCH is long past: descriptors that were signed by it expire soon, or have already; unset it for `site`",
+        ui::warn(
+            "SOURCE_DATE_EPOCH is long past: descriptors that were signed by it expire soon, or have already; unset it for `site`",
         );
     }
 }
 
 /// Says what the publisher ought to know of a site.
-pub(crate) fn warn(ui: Ui, warnings: &[String]) {
-    for warning in warnings {
-        ui.say(format_args!("warning: {warning}"));
-    }
+pub(crate) fn warn(warnings: &[String]) {
+    warnings.iter().for_each(ui::warn);
 }
 
 /// Renders, writes and checks the site of a project. Returns its warnings.
@@ -125,6 +194,8 @@ pub(crate) fn write(
     }
     let site = render(&project.config, channels, releases, installer, signer)?;
     let receipts = project.store_dir.join(".checked.json");
-    site.write(&project.store(), &project.site_dir, &receipts, &Disk::default())?;
-    Ok(site.warnings)
+    let secrets = secrets(project, signer.map(Signer::chain));
+    let known =
+        site.write(&project.store(), &project.site_dir, &receipts, &secrets, &Disk::default())?;
+    Ok(site.warnings.into_iter().chain(known.iter().map(ToString::to_string)).collect())
 }

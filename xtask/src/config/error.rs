@@ -6,6 +6,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
+/// The most characters of a line that are shown: what fits a terminal.
+const SHOWN: usize = 72;
+
 /// What is wrong with a configuration file, and where.
 #[derive(Debug)]
 pub struct ConfigError {
@@ -50,9 +53,15 @@ impl fmt::Display for ConfigError {
             None => write!(f, "{path}: {}", self.message),
             Some((number, column, line, width)) => {
                 let gutter = number.to_string().len();
+                // Of a long line that part is shown which has the fault.
+                let is_long = line.chars().count() > SHOWN;
+                let cut = if is_long { (column - 1).saturating_sub(SHOWN / 2) } else { 0 };
+                let line: String = line.chars().skip(cut).take(SHOWN).collect();
+                let before = column - 1 - cut;
+                let marks = (*width).min(SHOWN.saturating_sub(before)).max(1);
                 writeln!(f, "{path}:{number}:{column}: {}", self.message)?;
                 write!(f, "{:gutter$} |\n{number} | {line}\n{:gutter$} | ", "", "")?;
-                write!(f, "{:1$}{2}", "", column - 1, "^".repeat(*width))
+                write!(f, "{:before$}{}", "", "^".repeat(marks))
             }
         }
     }

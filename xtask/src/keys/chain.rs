@@ -44,6 +44,9 @@ pub enum ChainError {
         /// What went wrong.
         source: io::Error,
     },
+    /// Another run changes the roots.
+    #[error("{}: another run is changing the keys; let it end first", .0.display())]
+    Busy(PathBuf),
     /// A root is not what it should be.
     #[error("{origin}: {reason}")]
     Invalid {
@@ -56,7 +59,7 @@ pub enum ChainError {
 
 /// Signed bytes as files hold them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Sealed {
     payload_type: String,
     payload: String,
@@ -65,6 +68,7 @@ pub struct Sealed {
 
 /// A signature as files hold it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SealedBy {
     /// Id of the key.
     pub keyid: String,
@@ -144,7 +148,11 @@ impl Signed {
     /// # Errors
     /// [`ChainError::Invalid`].
     pub fn parse(text: &[u8], origin: &str) -> Result<Self, ChainError> {
-        let invalid = |reason: String| ChainError::Invalid { origin: origin.to_owned(), reason };
+        // A name in the file must not move the cursor of who reads the reason.
+        let invalid = |reason: String| ChainError::Invalid {
+            origin: origin.to_owned(),
+            reason: reason.replace(char::is_control, "\u{fffd}"),
+        };
         if text.len() > MAX_DOCUMENT {
             return Err(invalid(format!("larger than {MAX_DOCUMENT} bytes")));
         }
@@ -157,6 +165,10 @@ impl Signed {
         let payload = envelope.into_payload().to_vec();
         WireRoot::parse(&mut payload.clone(), "").map_err(|error| invalid(error.to_string()))?;
         let root: Root = serde_json::from_slice(&payload).map_err(|e| invalid(e.to_string()))?;
+        // What two readers could read in two ways, such as a name twice.
+        if serde_json::to_vec(&root).is_ok_and(|written| written != payload) {
+            return Err(invalid("is not written as the publisher writes roots".into()));
+        }
         root.check().map_err(|error| invalid(error.to_string()))?;
         let sealed = serde_json::from_slice(text).map_err(|e| invalid(e.to_string()))?;
         Ok(Self { root, payload, sealed })
@@ -342,27 +354,57 @@ pub fn add(
         (partial_path(folder, next.root.version), folder.join(file_name(next.root.version)));
     let fault = |source| ChainError::Io { path: path.clone(), source };
     let lacking = next.lacking(before);
+    // What nobody could read again is not written.
+    Signed::parse(&next.to_file(), &path.display().to_string())?;
     disk.create_dir(folder).map_err(fault)?;
     disk.clean_in(folder).map_err(fault)?;
     if !lacking.is_empty() {
         disk.write(&partial, &next.to_file()).map_err(fault)?;
         return Ok(Added::Partial(partial, lacking));
     }
-    disk.write(&path, &next.to_file()).map_err(fault)?;
-    remove_partial(folder, next.root.version, disk)?;
+    // Another run may have been faster: what it wrote may be published already.
+    disk.write_new(&path, &next.to_file()).map_err(fault)?;
+    remove_partial(folder, next, disk)?;
     Ok(Added::Complete(path))
 }
 
-/// Removes the file that collected signatures of a root.
+/// Removes the file that collected signatures of a root, and returns `None`. If
+/// it is of another change it stays, and its path is returned: it is the only
+/// place where its signatures are.
 ///
 /// # Errors
 /// [`ChainError::Io`].
-pub fn remove_partial(folder: &Path, version: u32, disk: &Disk) -> Result<(), ChainError> {
-    let path = partial_path(folder, version);
-    if path.exists() {
-        disk.remove_file(&path).map_err(|source| ChainError::Io { path, source })?;
+pub fn remove_partial(
+    folder: &Path,
+    root: &Signed,
+    disk: &Disk,
+) -> Result<Option<PathBuf>, ChainError> {
+    let path = partial_path(folder, root.root.version);
+    let text = match fs::read(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(ChainError::Io { path, source }),
+    };
+    if !Signed::parse(&text, "").is_ok_and(|partial| partial.payload == root.payload) {
+        return Ok(Some(path));
     }
-    Ok(())
+    disk.remove_file(&path).map_err(|source| ChainError::Io { path, source })?;
+    Ok(None)
+}
+
+/// Keeps other runs from changing the roots of a folder until the result is
+/// dropped. Where there is no folder yet, or the system cannot lock one, there
+/// is none: roots that stand are never replaced in any case.
+///
+/// # Errors
+/// [`ChainError::Busy`].
+pub fn lock(folder: &Path) -> Result<Option<fs::File>, ChainError> {
+    let Ok(file) = fs::File::open(folder) else { return Ok(None) };
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(fs::TryLockError::WouldBlock) => Err(ChainError::Busy(folder.to_owned())),
+        Err(fs::TryLockError::Error(_)) => Ok(None),
+    }
 }
 
 /// Reads the root that waits for signatures after `newest`, if there is one.
@@ -379,115 +421,4 @@ pub fn waiting(folder: &Path, newest: u32) -> Result<Option<Signed>, ChainError>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::keys::root::Change;
-
-    fn key(seed: u8) -> SecretKey {
-        SecretKey::from_seed([seed; 32])
-    }
-
-    fn project() -> ProjectName {
-        "lamp".parse().unwrap()
-    }
-
-    fn first(threshold: u8, roots: &[u8]) -> Root {
-        let keys = |seeds: &[u8]| seeds.iter().map(|seed| key(*seed).public()).collect();
-        let roles = [
-            ("root".to_owned(), Role { threshold, keys: keys(roots) }),
-            ("*".to_owned(), Role { threshold: 1, keys: keys(&[9]) }),
-        ];
-        Root::first(project(), 100, roles.into())
-    }
-
-    fn signed(root: Root, by: &[u8]) -> Signed {
-        let mut signed = Signed::new(root).unwrap();
-        by.iter().for_each(|seed| signed.sign(&key(*seed)));
-        signed
-    }
-
-    fn verify_all(links: &[&Signed]) -> Result<Chain, ChainError> {
-        let texts: Vec<_> = links.iter().map(|link| (String::new(), link.to_file())).collect();
-        Chain::verify(&texts, &project())
-    }
-
-    fn replaced(root: &Root, old: u8, new: u8) -> Root {
-        let (old, new) = (key(old).public().id(), key(new).public());
-        root.next(&[Change::Replace { role: "root".into(), old, new }], 200).unwrap()
-    }
-
-    #[test]
-    fn a22_a_root_counts_only_if_both_sides_signed_it() {
-        let one = signed(first(1, &[1]), &[1]);
-        let next = replaced(&one.root, 1, 2);
-        for (by, holds) in [(&[1, 2][..], true), (&[1], false), (&[2], false), (&[3], false)] {
-            let two = signed(next.clone(), by);
-            assert_eq!(verify_all(&[&one, &two]).is_ok(), holds, "{by:?}");
-        }
-        // Nor does the first root without its own key.
-        assert!(verify_all(&[&signed(one.root.clone(), &[2])]).is_err());
-    }
-
-    #[test]
-    fn a22_a_root_that_skips_one_is_refused() {
-        let one = signed(first(1, &[1]), &[1]);
-        let two = signed(replaced(&one.root, 1, 2), &[1, 2]);
-        let three = signed(replaced(&two.root, 2, 1), &[1, 2]);
-        assert!(verify_all(&[&one, &two, &three]).is_ok());
-        assert!(verify_all(&[&one, &three]).unwrap_err().to_string().contains("is root 3, not 2"));
-        let dir = tempfile::tempdir().unwrap();
-        for (name, link) in [("1.json", &one), ("3.json", &three)] {
-            fs::write(dir.path().join(name), link.to_file()).unwrap();
-        }
-        let error = Chain::read(dir.path(), &project()).unwrap_err().to_string();
-        assert!(error.ends_with("3.json: there is no root 2 before it"), "{error}");
-    }
-
-    #[test]
-    fn a20_a_key_counts_once_for_a_threshold() {
-        let mut one = signed(first(2, &[1, 2]), &[1]);
-        let twice = one.sealed.signatures[0].clone();
-        one.sealed.signatures.push(twice.clone());
-        let renamed = SealedBy { keyid: key(2).public().id().to_string(), ..twice };
-        one.sealed.signatures.push(renamed);
-        assert!(verify_all(&[&one]).is_err());
-        one.sign(&key(2));
-        assert!(verify_all(&[&one]).is_ok());
-    }
-
-    #[test]
-    fn a_root_that_was_edited_by_hand_does_not_count() {
-        let one = signed(first(1, &[1]), &[1]);
-        let text = String::from_utf8(one.to_file()).unwrap();
-        let mut stolen = one.root.clone();
-        stolen.roles.get_mut("*").unwrap().keys[0] = key(6).public();
-        let payload = BASE64_STANDARD.encode(serde_json::to_vec(&stolen).unwrap());
-        let edited = text.replace(&one.sealed.payload, &payload);
-        assert_ne!(edited, text);
-        let roots = [("root/1.json".to_owned(), edited.into_bytes())];
-        let error = Chain::verify(&roots, &project()).unwrap_err().to_string();
-        assert!(error.starts_with("root/1.json: lacks 1 signature"), "{error}");
-        // And one of another project counts nowhere.
-        let roots = [(String::new(), one.to_file())];
-        assert!(Chain::verify(&roots, &"fan".parse().unwrap()).is_err());
-    }
-
-    #[test]
-    fn signatures_are_collected_until_they_are_enough() {
-        let dir = tempfile::tempdir().unwrap();
-        let disk = Disk::default();
-        let mut one = Signed::new(first(2, &[1, 2, 3])).unwrap();
-        one.sign(&key(1));
-        let Added::Partial(path, lacking) = add(dir.path(), &one, None, &disk).unwrap() else {
-            panic!("one signature is not two")
-        };
-        assert_eq!((lacking[0].of, lacking[0].count, lacking[0].keys.len()), (1, 1, 2));
-        assert!(Chain::read(dir.path(), &project()).unwrap().is_none());
-        let mut elsewhere = waiting(dir.path(), 0).unwrap().unwrap();
-        elsewhere.sign(&key(3));
-        let added = add(dir.path(), &elsewhere, None, &disk).unwrap();
-        assert_eq!(added, Added::Complete(dir.path().join("1.json")));
-        assert!(!path.exists());
-        assert_eq!(Chain::read(dir.path(), &project()).unwrap().unwrap().links().len(), 1);
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Where secret keys are: files outside of the repository, or a variable.
 
 use super::{Held, KeyError, Passphrase, SecretKey};
-use crate::disk::Disk;
+use crate::{disk::Disk, store::sha256};
 use std::{
     ffi::OsStr,
     fmt, fs, io,
@@ -15,6 +15,9 @@ pub const KEYS: &str = "TOWLINE_KEYS";
 
 /// Environment variable that holds channel keys: one or several blocks of PEM.
 pub const CHANNEL_KEY: &str = "TOWLINE_CHANNEL_KEY";
+
+/// What the name of a key starts with that no root names yet.
+const NEW: &str = "new-";
 
 /// What a secret key is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +50,13 @@ pub struct KeyFile {
     pub path: PathBuf,
     /// What its key is for.
     pub kind: Kind,
-    /// Its key, as its name says.
+    /// Its key, as its content says, or its name where that is encrypted.
     pub id: KeyId,
+    /// Whether a run for this project made it and has not written the root that
+    /// names it yet.
+    pub is_new: bool,
+    /// Another key that the name of the file speaks of.
+    pub named: Option<KeyId>,
 }
 
 /// The folder of a project's key files.
@@ -56,6 +64,8 @@ pub struct KeyFile {
 pub struct KeyFolder {
     path: PathBuf,
     repository: PathBuf,
+    /// What the names of new keys of this very project start with.
+    new: String,
 }
 
 impl KeyFolder {
@@ -74,7 +84,7 @@ impl KeyFolder {
                 home.ok_or(KeyError::NoHome)?.join(".config/towline").join(project)
             }
         };
-        Self::at(path, root)
+        Self::at(path, root, project)
     }
 
     /// Takes the folder `path` for the keys of the project in the folder
@@ -82,10 +92,13 @@ impl KeyFolder {
     ///
     /// # Errors
     /// If it is inside the repository.
-    pub fn at(path: PathBuf, root: &Path) -> Result<Self, KeyError> {
+    pub fn at(path: PathBuf, root: &Path, project: &str) -> Result<Self, KeyError> {
         // `keys/.` cannot be made, `keys` can.
         let path = path.components().collect();
-        let folder = Self { path, repository: repository_of(root) };
+        // Projects may share a folder, and a clone has the name of the project.
+        let place = sha256(format!("{project}\0{}", resolved(root).display()).as_bytes());
+        let new = format!("{NEW}{}-", &place.to_string()[..8]);
+        let folder = Self { path, repository: repository_of(root), new };
         folder.refuse_inside(&folder.path)?;
         Ok(folder)
     }
@@ -105,7 +118,8 @@ impl KeyFolder {
         Ok(())
     }
 
-    /// Lists the key files, in the order of their names.
+    /// Lists the key files, in the order of their names. The name of a file
+    /// says which key it has where it is encrypted; else its content does.
     ///
     /// # Errors
     /// If the folder cannot be read.
@@ -119,22 +133,58 @@ impl KeyFolder {
         let mut files = Vec::new();
         for entry in entries {
             let path = entry.map_err(fault)?.path();
-            files.extend(named(&path).map(|(kind, id)| KeyFile { path: path.clone(), kind, id }));
+            if path.extension() == Some(OsStr::new("pem")) && path.is_file() {
+                files.extend(self.file(path));
+            }
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
         Ok(files)
     }
 
-    /// Reads a file of secret keys, after a look at who could have read it.
+    /// Returns what a file is; `None` for one that is no key's.
+    fn file(&self, path: PathBuf) -> Option<KeyFile> {
+        let name = path.file_stem()?.to_str()?;
+        let named = named(name);
+        let held = fs::read_to_string(&path).map(Zeroizing::new);
+        let held = held.ok().and_then(|text| Held::all_in(&text, name).ok());
+        let content = held.and_then(|held| held.first()?.read(name).ok());
+        let content = content.map(|key| key.public().id());
+        let kind = named.map_or(Kind::Channel, |(kind, _)| kind);
+        let said = named.map(|(_, id)| id);
+        Some(KeyFile {
+            is_new: name.starts_with(&self.new),
+            kind,
+            id: content.or(said)?,
+            named: said.filter(|said| content.is_some_and(|id| id != *said)),
+            path,
+        })
+    }
+
+    /// Reads a file of secret keys, after a look at who could have read it. One
+    /// that is encrypted may be on a medium that does not say who can.
     ///
     /// # Errors
     /// [`KeyError`].
     pub fn read(&self, path: &Path) -> Result<Vec<Held>, KeyError> {
         let fault = |source| KeyError::Io { path: path.to_owned(), source };
         self.refuse_inside(path)?;
-        refuse_readable(path, &path.metadata().map_err(fault)?)?;
+        let metadata = path.metadata().map_err(fault)?;
+        if metadata.is_dir() {
+            return Err(KeyError::Folder(path.to_owned()));
+        }
         let text = Zeroizing::new(fs::read_to_string(path).map_err(fault)?);
-        Held::all_in(&text, &path.display().to_string())
+        let held = Held::all_in(&text, &path.display().to_string())?;
+        match others_read(&metadata) {
+            Some(mode) if !held.iter().all(Held::is_encrypted) => {
+                Err(KeyError::Readable { path: path.to_owned(), mode })
+            }
+            _ => Ok(held),
+        }
+    }
+
+    /// Returns whether others on this machine can read a file.
+    pub fn others_read(&self, path: &Path) -> bool {
+        path.metadata().is_ok_and(|metadata| others_read(&metadata).is_some())
     }
 
     /// Opens a key file, with `passphrase` if it is encrypted.
@@ -151,7 +201,8 @@ impl KeyFolder {
         if held.is_encrypted() { held.open(&origin, &passphrase()?) } else { held.read(&origin) }
     }
 
-    /// Keeps a key: encrypted if there is a passphrase.
+    /// Keeps a key that somebody else is to name: encrypted if there is a
+    /// passphrase.
     ///
     /// # Errors
     /// [`KeyError`].
@@ -162,8 +213,23 @@ impl KeyFolder {
         passphrase: Option<&Passphrase>,
         disk: &Disk,
     ) -> Result<KeyFile, KeyError> {
+        self.settle(&self.keep_new(key, kind, passphrase, disk)?, disk)
+    }
+
+    /// Keeps a key that the next root of the project is to name, under a name
+    /// that says so until [`settle`](Self::settle) takes it away.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn keep_new(
+        &self,
+        key: &SecretKey,
+        kind: Kind,
+        passphrase: Option<&Passphrase>,
+        disk: &Disk,
+    ) -> Result<KeyFile, KeyError> {
         let id = key.public().id();
-        let path = self.path.join(format!("{kind}-{id}.pem"));
+        let path = self.path.join(format!("{}{kind}-{id}.pem", self.new));
         let fault = |source| KeyError::Io { path: path.clone(), source };
         let pem = match passphrase {
             Some(passphrase) => key.to_encrypted_pem(passphrase)?,
@@ -175,7 +241,27 @@ impl KeyFolder {
         let public = path.with_extension("pub");
         disk.write(&public, key.public().to_pem().as_bytes()).map_err(fault)?;
         disk.write_private(&path, pem.as_bytes()).map_err(fault)?;
-        Ok(KeyFile { path, kind, id })
+        Ok(KeyFile { path, kind, id, is_new: true, named: None })
+    }
+
+    /// Gives the file of a new key the name that it has from then on.
+    ///
+    /// # Errors
+    /// [`KeyError`].
+    pub fn settle(&self, file: &KeyFile, disk: &Disk) -> Result<KeyFile, KeyError> {
+        let path = self.settled(file);
+        let fault = |source| KeyError::Io { path: path.clone(), source };
+        let public = file.path.with_extension("pub");
+        if public.exists() {
+            disk.rename(&public, &path.with_extension("pub")).map_err(fault)?;
+        }
+        disk.rename(&file.path, &path).map_err(fault)?;
+        Ok(KeyFile { path, is_new: false, ..file.clone() })
+    }
+
+    /// Returns where the file of a new key is once a root names it.
+    pub fn settled(&self, file: &KeyFile) -> PathBuf {
+        self.path.join(format!("{}-{}.pem", file.kind, file.id))
     }
 
     /// Returns the channel keys that are at hand and that `wanted` asks for:
@@ -186,8 +272,11 @@ impl KeyFolder {
     pub fn channel_keys(&self, wanted: impl Fn(KeyId) -> bool) -> Result<Vec<SecretKey>, KeyError> {
         let mut keys: Vec<SecretKey> = Vec::new();
         if let Some(text) = channel_key_variable()? {
-            for held in Held::all_in(&text, CHANNEL_KEY)? {
-                keys.push(held.read(CHANNEL_KEY)?);
+            for key in keys_of_variable(&text)? {
+                // One that is there twice is one signature all the same.
+                if !keys.iter().any(|known| known.public() == key.public()) {
+                    keys.push(key);
+                }
             }
         }
         keys.retain(|key| wanted(key.public().id()));
@@ -219,12 +308,38 @@ fn channel_key_variable() -> Result<Option<Zeroizing<String>>, KeyError> {
     }
 }
 
-/// Reads what the name of a key file says.
-fn named(path: &Path) -> Option<(Kind, KeyId)> {
-    if path.extension() != Some(OsStr::new("pem")) {
-        return None;
+/// Reads the keys that the text of the variable [`CHANNEL_KEY`] holds.
+///
+/// # Errors
+/// [`KeyError::Malformed`].
+pub fn keys_of_variable(text: &str) -> Result<Vec<SecretKey>, KeyError> {
+    let refused = |reason: &str| KeyError::Malformed {
+        origin: CHANNEL_KEY.into(),
+        expected: "a secret Ed25519 key in PEM (PKCS#8)",
+        reason: reason.into(),
+    };
+    if !text.contains("-----") && Path::new(text.trim()).is_file() {
+        return Err(refused("it is the path of a file, and has to hold the content of that file"));
     }
-    let (kind, id) = path.file_stem()?.to_str()?.split_once('-')?;
+    if !text.trim().contains('\n') || text.contains("\\n") {
+        return Err(refused(
+            "it is one line; the lines of the file have to stay lines, as in \"$(cat FILE)\"",
+        ));
+    }
+    let held = Held::all_in(text, CHANNEL_KEY)?;
+    if held.iter().any(Held::is_encrypted) {
+        return Err(refused(
+            "it is encrypted, as root keys are, which never go to CI; it has to be a channel key",
+        ));
+    }
+    held.iter().map(|held| held.read(CHANNEL_KEY)).collect()
+}
+
+/// Reads what the name of a key file says, which is `root-<keyid>` or
+/// `channel-<keyid>`, and for a new key has `new-<project>-` before it.
+fn named(name: &str) -> Option<(Kind, KeyId)> {
+    let name = name.strip_prefix(NEW).and_then(|name| name.split_once('-')).map_or(name, |n| n.1);
+    let (kind, id) = name.split_once('-')?;
     let kind = [Kind::Root, Kind::Channel].into_iter().find(|known| known.as_str() == kind)?;
     Some((kind, id.parse().ok()?))
 }
@@ -255,90 +370,18 @@ fn resolved(path: &Path) -> PathBuf {
     path
 }
 
+/// Returns the permissions of a file if they are not for its owner alone.
 #[cfg(unix)]
-fn refuse_readable(path: &Path, metadata: &fs::Metadata) -> Result<(), KeyError> {
+fn others_read(metadata: &fs::Metadata) -> Option<u32> {
     use std::os::unix::fs::PermissionsExt;
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Readable { path: path.to_owned(), mode });
-    }
-    Ok(())
+    (mode & 0o077 != 0).then_some(mode)
 }
 
 #[cfg(not(unix))]
-fn refuse_readable(_: &Path, _: &fs::Metadata) -> Result<(), KeyError> {
-    Ok(())
+fn others_read(_: &fs::Metadata) -> Option<u32> {
+    None
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder() -> (tempfile::TempDir, KeyFolder) {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir_all(dir.path().join("project/.git")).unwrap();
-        let keys = dir.path().join("keys");
-        let folder = KeyFolder::at(keys, &dir.path().join("project")).unwrap();
-        (dir, folder)
-    }
-
-    #[test]
-    fn a_folder_inside_the_repository_is_refused_however_it_is_named() {
-        let (dir, _) = folder();
-        let root = dir.path().join("project");
-        let inside = ["project", "project/keys", "keys/../project/k", "project/a/../../project"];
-        for path in inside {
-            let result = KeyFolder::at(dir.path().join(path), &root);
-            assert!(matches!(result, Err(KeyError::InRepository { .. })), "{path}");
-        }
-        #[cfg(unix)]
-        {
-            std::os::unix::fs::symlink(&root, dir.path().join("link")).unwrap();
-            let result = KeyFolder::at(dir.path().join("link/keys"), &root);
-            assert!(matches!(result, Err(KeyError::InRepository { .. })));
-        }
-        // The whole repository counts, not only the folder of the project.
-        let result = KeyFolder::at(root.join("keys"), &root.join("firmware"));
-        assert!(matches!(result, Err(KeyError::InRepository { .. })));
-        KeyFolder::at(dir.path().join("project-keys"), &root).unwrap();
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt;
-        let (_dir, folder) = folder();
-        let key = SecretKey::generate().unwrap();
-        let file = folder.keep(&key, Kind::Channel, None, &Disk::default()).unwrap();
-        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
-        assert_eq!((mode(&file.path), mode(folder.path())), (0o600, 0o700));
-        assert_eq!(folder.channel_keys(|_| true).unwrap()[0].public(), key.public());
-        for readable in [0o644, 0o640, 0o604] {
-            let permissions = fs::Permissions::from_mode(readable);
-            fs::set_permissions(&file.path, permissions).unwrap();
-            let error = folder.channel_keys(|_| true).unwrap_err();
-            assert!(matches!(error, KeyError::Readable { .. }), "{error}");
-            assert!(error.hint().unwrap().starts_with("chmod 600"));
-            // One that nobody asks for is not in the way.
-            assert_eq!(folder.channel_keys(|_| false).unwrap().len(), 0);
-        }
-    }
-
-    #[test]
-    fn a_killed_run_leaves_a_whole_key_or_none() {
-        for steps in 0.. {
-            let (_dir, folder) = folder();
-            let key = SecretKey::from_seed([3; 32]);
-            let result = folder.keep(&key, Kind::Channel, None, &Disk::killed_after(steps));
-            for file in folder.files().unwrap() {
-                assert_eq!(folder.channel_keys(|id| id == file.id).unwrap().len(), 1);
-            }
-            if result.is_ok() {
-                assert!(steps > 5, "{steps}");
-                break;
-            }
-            folder.keep(&key, Kind::Channel, None, &Disk::default()).unwrap();
-            assert_eq!(folder.path().read_dir().unwrap().count(), 2, "after {steps} steps");
-        }
-    }
-}
+mod tests;

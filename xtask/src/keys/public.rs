@@ -8,6 +8,8 @@ use std::{fmt, path::Path, str::FromStr};
 use towline::ed25519;
 use towline_descriptor::{Key, KeyId, Signature};
 
+const EXPECTED: &str = "a public Ed25519 key: 64 hexadecimal digits, or a file in PEM";
+
 /// A public Ed25519 key that signatures can be verified with.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -33,8 +35,14 @@ impl PublicKey {
             return Ok(key);
         }
         let path = Path::new(text);
-        let pem = std::fs::read_to_string(path)
-            .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+        let pem = std::fs::read_to_string(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => KeyError::Malformed {
+                origin: text.to_owned(),
+                expected: EXPECTED,
+                reason: "there is no such file".into(),
+            },
+            _ => KeyError::Io { path: path.to_owned(), source },
+        })?;
         Self::from_pem(&pem, text)
     }
 
@@ -45,7 +53,7 @@ impl PublicKey {
     pub fn from_pem(pem: &str, origin: &str) -> Result<Self, KeyError> {
         let malformed = |reason: String| KeyError::Malformed {
             origin: origin.to_owned(),
-            expected: "a public Ed25519 key in PEM or 64 hexadecimal digits",
+            expected: EXPECTED,
             reason,
         };
         if pem.contains("PRIVATE KEY-----") {

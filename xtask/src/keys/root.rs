@@ -6,12 +6,16 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use towline_descriptor::{
     FORMAT, KeyId,
-    envelope::MAX_KEYS,
+    envelope::{MAX_KEYS, MAX_SIGNATURES},
     root::{ANY_CHANNEL as ANY, ROOT_ROLE as ROOT},
 };
 
 /// A root: the payload of `root/<N>.json`.
+///
+/// Members that it does not know are refused: who signs a root has to see all
+/// that it says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Root {
     /// Number of the format.
     pub fmt: u64,
@@ -27,6 +31,7 @@ pub struct Root {
 
 /// The keys of a role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Role {
     /// How many of them have to sign.
     pub threshold: u8,
@@ -53,7 +58,8 @@ pub enum Change {
         /// The key that comes.
         new: PublicKey,
     },
-    /// A key less, in all roles that have it.
+    /// A key less, in all roles that have it. A channel that has no key of its
+    /// own left has those of all channels.
     Remove(KeyId),
     /// Another number of keys that have to sign.
     Threshold {
@@ -110,6 +116,12 @@ pub enum ChangeError {
     /// There are too many keys or roles for a device.
     #[error("a role has {MAX_KEYS} keys at most, and a root {MAX_KEYS} roles")]
     TooMany,
+    /// A role has a name that no channel can have.
+    #[error("{0:?} is no name of a role: there are `root`, `*` and names of channels")]
+    InvalidRole(String),
+    /// More keys would have to sign than a root has room for.
+    #[error("{0} keys would have to sign, and a root has room for {MAX_SIGNATURES} signatures")]
+    TooManySignatures(usize),
     /// A root key would speak for a channel, or the other way round.
     #[error("{0} cannot be a root key and a channel key: one of them is in CI, the other offline")]
     BothKinds(KeyId),
@@ -134,7 +146,20 @@ impl Root {
             next.apply(change)?;
         }
         next.check()?;
+        let needed = next.signatures_after(self);
+        if needed > MAX_SIGNATURES {
+            return Err(ChangeError::TooManySignatures(needed));
+        }
         Ok(next)
+    }
+
+    /// Returns how many signatures the root needs at least to follow `before`:
+    /// a key of both counts for both.
+    fn signatures_after(&self, before: &Self) -> usize {
+        let (old, new) = (before.root_role(), self.root_role());
+        let (of_old, of_new) = (usize::from(old.threshold), usize::from(new.threshold));
+        let both = new.count(&old.keys).min(of_old.max(of_new));
+        both + of_old.saturating_sub(both) + of_new.saturating_sub(both)
     }
 
     fn apply(&mut self, change: &Change) -> Result<(), ChangeError> {
@@ -158,16 +183,24 @@ impl Root {
             }
             Change::Remove(id) => {
                 let mut found = false;
+                let mut emptied = Vec::new();
                 for (name, role) in &mut self.roles {
                     let before = role.keys.len();
                     role.keys.retain(|key| key.id() != *id);
                     found |= role.keys.len() < before;
                     if role.keys.is_empty() {
-                        return Err(ChangeError::Last { role: name.clone(), key: *id });
+                        emptied.push(name.clone());
                     }
                 }
                 if !found {
                     return Err(ChangeError::Unknown(*id));
+                }
+                for name in emptied {
+                    let is_channel = |name: &str| ![ROOT, ANY].contains(&name);
+                    self.roles.remove(&name);
+                    if !is_channel(&name) || self.roles.keys().all(|name| name == ROOT) {
+                        return Err(ChangeError::Last { role: name, key: *id });
+                    }
                 }
             }
             Change::Threshold { role, threshold } => self.role_mut(role)?.threshold = *threshold,
@@ -190,6 +223,9 @@ impl Root {
             return Err(ChangeError::TooMany);
         }
         for (name, role) in &self.roles {
+            if ![ROOT, ANY].contains(&name.as_str()) && name.parse::<ChannelName>().is_err() {
+                return Err(ChangeError::InvalidRole(name.clone()));
+            }
             let mut unique = role.keys.clone();
             unique.sort();
             if let Some(pair) = unique.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -296,6 +332,48 @@ mod tests {
             assert_eq!(root.next(&[change], 0), Err(expected));
         }
         assert_eq!(root.next(&[Change::Remove(key(5).id())], 0).unwrap().version, 2);
+    }
+
+    #[test]
+    fn a_channel_whose_last_key_goes_has_those_of_all() {
+        let mut root = root();
+        root.roles.get_mut("stable").unwrap().keys.truncate(1);
+        let next = root.next(&[Change::Remove(key(4).id())], 0).unwrap();
+        assert_eq!(next.role_of(&"stable".parse().unwrap()).unwrap().0, ANY);
+        // The last one that speaks for any channel stays.
+        root.roles.remove(ANY);
+        let last = ChangeError::Last { role: "stable".into(), key: key(4).id() };
+        assert_eq!(root.next(&[Change::Remove(key(4).id())], 0), Err(last));
+    }
+
+    #[test]
+    fn a_role_that_no_channel_can_have_is_refused() {
+        for name in ["beta\u{1b}[1A\u{1b}[2K", "", "a b", "**"] {
+            let mut root = root();
+            let role = root.roles[ANY].clone();
+            root.roles.insert(name.into(), role);
+            let error = root.check().unwrap_err();
+            assert_eq!(error, ChangeError::InvalidRole(name.into()));
+            assert!(!error.to_string().contains('\u{1b}'), "{error}");
+        }
+        let text = serde_json::to_string(&self::root()).unwrap();
+        for (from, to) in [("{\"fmt\"", "{\"more\":1,\"fmt\""), ("\"keys\"", "\"more\":1,\"keys\"")]
+        {
+            let more = text.replacen(from, to, 1);
+            assert!(serde_json::from_str::<Root>(&more).is_err(), "{more}");
+        }
+    }
+
+    #[test]
+    fn a_root_that_needs_more_signatures_than_fit_is_refused() {
+        let keys = |seeds: std::ops::Range<u8>| seeds.map(key).collect::<Vec<_>>();
+        let mut root = root();
+        for (threshold, needed) in [(8, Some(9)), (7, None)] {
+            root.roles.insert(ROOT.into(), Role { threshold, keys: keys(10..18) });
+            let change = Change::Replace { role: ROOT.into(), old: key(10).id(), new: key(30) };
+            let result = root.next(&[change], 0).map(drop);
+            assert_eq!(result.err(), needed.map(ChangeError::TooManySignatures));
+        }
     }
 
     #[test]

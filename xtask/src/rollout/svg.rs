@@ -36,6 +36,7 @@ pub fn svg(course: &Course, fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) 
         .versions
         .iter()
         .enumerate()
+        .filter(|(_, (_, counts))| counts.iter().any(|count| *count > 0))
         .map(|(index, (version, counts))| {
             let class = ["v0", "v1", "v2", "v3", "v4", "v5"][index_of_colour(course, index)];
             Layer { class, label: format!("runs {version}"), counts }

@@ -1,8 +1,11 @@
 //! What stands on a site before it is rendered anew.
 
-use super::SigningError;
+use super::{SigningError, is_signed};
 use crate::{
-    keys::chain::{Chain, FOLDER, file_name},
+    keys::{
+        chain::{Chain, FOLDER, file_name},
+        root::Role,
+    },
     name::ChannelName,
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -24,6 +27,14 @@ pub(crate) struct StandingDescriptor<'a> {
     pub(crate) seq: u64,
     pub(super) issued: u64,
     pub(super) expires: u64,
+}
+
+impl StandingDescriptor<'_> {
+    /// Returns whether devices go by its numbers: they forget those of a key that
+    /// has no part in the role any more, which may have been stolen.
+    pub(crate) fn counts(&self, role: &Role) -> bool {
+        is_signed(self.text, &Role { threshold: 1, keys: role.keys.clone() })
+    }
 }
 
 /// The part of a signed descriptor that holds the signed bytes.
@@ -64,11 +75,11 @@ impl Standing {
     /// # Errors
     /// [`SigningError::Unsigned`].
     pub fn refuse_unsigned(&self) -> Result<(), SigningError> {
-        let is_signed = |path: &str, text: &[u8]| match path.starts_with(FOLDER) {
+        let is_of_keys = |path: &str, text: &[u8]| match path.starts_with(FOLDER) {
             true => path.ends_with(".json"),
             false => matches!(Document::parse(&mut text.to_vec()), Ok(Document::Signed(_))),
         };
-        match self.files.iter().find(|(path, text)| is_signed(path, text)) {
+        match self.files.iter().find(|(path, text)| is_of_keys(path, text)) {
             Some((path, _)) => Err(SigningError::Unsigned { path: path.clone() }),
             None => Ok(()),
         }
@@ -129,7 +140,12 @@ fn payload(text: &[u8]) -> Option<Vec<u8>> {
 fn entries(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match folder.read_dir() {
         Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        // A stray file, such as a file manager leaves, is no folder of a channel.
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            return Ok(Vec::new());
+        }
         Err(error) => {
             let message = format!("{}: {error}", folder.display());
             return Err(io::Error::new(error.kind(), message));

@@ -78,7 +78,7 @@ fn descriptor<'a>() -> Descriptor<'a> {
 }
 
 fn seal(signer: &Signer, descriptor: &Descriptor<'_>) -> Result<Vec<u8>, SigningError> {
-    signer.seal(PATH, &"stable".parse().unwrap(), descriptor)
+    signer.seal(PATH, &"stable".parse().unwrap(), descriptor).map(|offered| offered.text)
 }
 
 /// Returns seq and expiry of a sealed descriptor that key `seed` signed.
@@ -125,8 +125,11 @@ fn seq_only_grows_and_never_repeats_with_other_content() {
         assert!(seq > before, "{seq}");
         before = seq;
     }
-    let error = seal(&signer(chain(&[]), &[2], &text, 900), &descriptor()).unwrap_err();
-    assert!(matches!(error, SigningError::Behind { issued: 1000, now: 900, .. }), "{error}");
+    // Nor one that is a little slow.
+    let sealed = seal(&signer(chain(&[]), &[2], &text, 998), &descriptor()).unwrap();
+    assert_eq!(opened(&sealed, 2), (before + 1, 1000 + VALID));
+    let error = seal(&signer(chain(&[]), &[2], &text, 399), &descriptor()).unwrap_err();
+    assert!(matches!(error, SigningError::Behind { issued: 1000, now: 399, .. }), "{error}");
 }
 
 #[test]
@@ -155,14 +158,21 @@ fn a17_a_descriptor_by_a_stranger_does_not_wear_out_the_numbers() {
     let text = stranger.sign(PATH, &role, &far).unwrap();
     let sealed = seal(&signer(forged.clone(), &[2], &text, 1000), &descriptor()).unwrap();
     assert_eq!(opened(&sealed, 2).0, 1000);
-    // By a key of the project it stands at its end; nothing wraps around.
+    // By a key that counts it stands at its end; nothing wraps around.
     let role = Role { threshold: 1, keys: vec![public(2)] };
     let text = signer(forged.clone(), &[2], b"", 1000).sign(PATH, &role, &far).unwrap();
     let sealed = seal(&signer(forged, &[2], &text, 1000), &descriptor()).unwrap();
     assert_eq!(opened(&sealed, 2).0, u64::MAX);
+    // By one that was replaced it is as good as forgotten, as on devices.
     forged = chain(&[replaced(3)]);
-    let sealed = seal(&signer(forged, &[3], b"", 1000), &descriptor()).unwrap();
-    assert_eq!(opened(&sealed, 3).0, 1000);
+    for issued in [1, u64::MAX - VALID] {
+        let far = Descriptor { issued: Some(issued), ..far.clone() };
+        let text = signer(forged.clone(), &[2], b"", 1000).sign(PATH, &role, &far).unwrap();
+        let sealed = seal(&signer(forged.clone(), &[3], &text, 1000), &descriptor()).unwrap();
+        assert_eq!(opened(&sealed, 3).0, 1000);
+        let again = seal(&signer(forged.clone(), &[3], &sealed, 1001), &descriptor()).unwrap();
+        assert_eq!(again, sealed);
+    }
 }
 
 #[test]
@@ -176,6 +186,26 @@ fn a_role_of_several_is_met_by_as_many_as_it_says() {
     assert_eq!(keys.len(), 2);
     let sealed = seal(&signer(two, &[2, 3], b"", 1000), &descriptor()).unwrap();
     assert_eq!(opened(&sealed, 2), opened(&sealed, 3));
+}
+
+#[test]
+fn what_cannot_be_signed_anew_stays_as_long_as_it_holds() {
+    let first = seal(&signer(chain(&[]), &[2], b"", 1000), &descriptor()).unwrap();
+    let seal = |signer: &Signer, descriptor: &Descriptor<'_>| {
+        signer.seal(PATH, &"stable".parse().unwrap(), descriptor)
+    };
+    let end = 1000 + VALID;
+    let late = signer(chain(&[]), &[], &first, end - 1);
+    let offered = seal(&late, &descriptor()).unwrap();
+    assert_eq!(offered, Offered { text: first.clone(), overdue: Some(end) });
+    // Neither other content nor an explicit wish.
+    let other = Descriptor { version: "1.1.0".parse().unwrap(), ..descriptor() };
+    assert!(matches!(seal(&late, &other), Err(SigningError::NoKey { .. })));
+    let refresh = Signer { refresh: true, ..late };
+    assert!(matches!(seal(&refresh, &descriptor()), Err(SigningError::NoKey { .. })));
+    // Nor what devices would refuse.
+    let rotated = signer(chain(&[replaced(3)]), &[], &first, 1000);
+    assert!(matches!(seal(&rotated, &descriptor()), Err(SigningError::NoKey { .. })));
 }
 
 #[test]

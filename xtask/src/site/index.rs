@@ -7,6 +7,7 @@ use crate::{
     config::{self, Config},
     name::{ChannelName, ProjectName, TargetName},
     release::{Artifact, Record, Role, TargetRecord},
+    signing::minisig,
     source::date_text,
     store::StoreError,
 };
@@ -36,7 +37,8 @@ pub struct Index {
     pub channels: Vec<IndexChannel>,
     /// Releases, highest version first.
     pub releases: Vec<IndexRelease>,
-    /// All files but this one and the artifacts, by their path.
+    /// All files but this one, the artifacts and signatures of files, by their
+    /// path.
     pub files: BTreeMap<String, IndexArtifact>,
 }
 
@@ -267,8 +269,11 @@ pub(super) fn make(
         improv: config.installer.improv,
         channels: config.channels.iter().map(channel).collect(),
         releases: releases.iter().rev().map(|record| release(record, channels)).collect(),
+        // Who has a signature can tell by itself whether it holds; most files would
+        // be some.
         files: files
             .iter()
+            .filter(|(path, _)| !path.ends_with(minisig::EXTENSION))
             .map(|(path, bytes)| Ok((path.clone(), listed(bytes)?)))
             .collect::<Result<_, StoreError>>()?,
     })

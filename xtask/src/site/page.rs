@@ -1,6 +1,6 @@
 //! The page that people see, rendered from a template.
 
-use super::{IndexTarget, SiteError, descriptor_path, index, served_targets};
+use super::{IndexTarget, NOT_FOUND, SiteError, descriptor_path, index, served_targets};
 use crate::{
     channel::{Channels, words},
     config::{Channel, Config},
@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use towline_descriptor::{Rollout, Version};
 
 const TEMPLATE: &str = include_str!("../../../templates/pages/index.html.j2");
+const NOT_FOUND_TEMPLATE: &str = include_str!("../../../templates/pages/404.html.j2");
 const STYLE: &str = include_str!("../../../site/assets/style.css");
 const ICON: &str = include_str!("../../../site/assets/icon.svg");
 
@@ -128,8 +129,12 @@ pub(super) fn render(
     environment.add_filter("short", |hash: &str| hash.chars().take(12).collect::<String>());
     environment.add_filter("file_name", |path: &str| path.rsplit('/').next().map(str::to_owned));
     environment.add_template("index.html", TEMPLATE)?;
-    let page = environment.get_template("index.html")?.render(Value::from(Serde(context)))?;
-    files.insert("index.html".into(), page.into_bytes());
+    environment.add_template(NOT_FOUND, NOT_FOUND_TEMPLATE)?;
+    let context = Value::from(Serde(context));
+    for page in ["index.html", NOT_FOUND] {
+        let text = environment.get_template(page)?.render(&context)?;
+        files.insert(page.into(), text.into_bytes());
+    }
     Ok(())
 }
 

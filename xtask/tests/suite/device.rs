@@ -18,13 +18,13 @@ use xtask::{
 const CHIP: [Chip; 1] = [Chip::Esp32c3];
 
 /// A server of a folder over HTTPS.
-struct Host {
+pub(crate) struct Host {
     address: SocketAddr,
-    ca: PathBuf,
+    pub(crate) ca: PathBuf,
 }
 
 impl Host {
-    fn serve(site: &Path, ca: PathBuf) -> Self {
+    pub(crate) fn serve(site: &Path, ca: PathBuf) -> Self {
         let identity = Identity::new(&["localhost".into(), "127.0.0.1".into()]).unwrap();
         fs::write(&ca, &identity.authority).unwrap();
         let server =
@@ -34,14 +34,14 @@ impl Host {
         Self { address, ca }
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("https://localhost:{}/{path}", self.address.port())
     }
 }
 
 /// Lets the project publish under the address of its host: paths in
 /// descriptors are absolute.
-fn publish_at(project: &Project, host: &Host) {
+pub(crate) fn publish_at(project: &Project, host: &Host) {
     let config = project.read("towline.toml");
     let config = config.replace("https://localhost/", &host.url(""));
     project.write("towline.toml", config);

@@ -24,6 +24,22 @@ fn all_workspaces_have_the_same_edition_rust_version_and_lints() {
 }
 
 #[test]
+fn no_child_process_is_told_the_secrets() {
+    let mut folders = vec![repository().join("xtask/src")];
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if !path.ends_with("xtask/src/toolchain.rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                assert!(!text.contains("Command::new("), "{}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn every_package_takes_dependencies_and_lints_from_its_workspace() {
     for package in [
         "xtask",

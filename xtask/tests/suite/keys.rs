@@ -146,15 +146,20 @@ fn a_wrong_passphrase_changes_nothing() {
 fn a_key_file_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let project = with_keys();
-    let file = &files(&project, "root")[0];
+    project.build(&[Chip::Esp32c3], "1.0.0").done(&["release"]);
+    let channel = &files(&project, "channel")[0];
     for mode in [0o644, 0o640] {
-        fs::set_permissions(file, fs::Permissions::from_mode(mode)).unwrap();
-        let error = project.fails(&["keys", "rotate"]);
+        fs::set_permissions(channel, fs::Permissions::from_mode(mode)).unwrap();
+        let error = project.fails(&["site"]);
         assert!(error.contains("others on this machine can read"), "{error}");
         assert!(error.contains("hint: chmod 600"), "{error}");
     }
-    fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
-    project.done(&["keys", "rotate"]);
+    // Media without permissions show 755; the passphrase keeps a root key.
+    fs::set_permissions(&files(&project, "root")[0], fs::Permissions::from_mode(0o755)).unwrap();
+    let output = project.xtask(&["keys", "rotate"]);
+    let warning = text(&output.stderr);
+    assert!(output.status.success(), "{warning}");
+    assert!(warning.contains("only its passphrase keeps it secret"), "{warning}");
 }
 
 #[test]
@@ -216,10 +221,126 @@ fn revoking_what_is_needed_is_refused_with_what_to_do_instead() {
     assert!(error.contains("would have 1 key(s), and 2 have to sign"), "{error}");
     project.done(&["keys", "revoke", &root, "--threshold", "1"]);
     assert_eq!(ids(&project, "root").len(), 1);
-    project.done(&["keys", "add"]);
-    project.done(&["keys", "revoke", &channel]);
+    // The number is that of the key's own role.
+    project.done(&["keys", "add", "--threshold", "2"]);
+    let error = project.fails(&["keys", "revoke", &channel]);
+    assert!(error.contains("the role `*` would have 1 key(s)"), "{error}");
+    project.done(&["keys", "revoke", &channel, "--threshold", "1"]);
     assert!(!ids(&project, "*").contains(&channel));
     assert_eq!(list(&project)["version"], 5);
+}
+
+#[test]
+fn the_number_of_signatures_can_be_changed_alone() {
+    let project = with_keys();
+    let error = project.fails(&["keys", "threshold", "2", "--root"]);
+    assert!(error.contains("the role `root` would have 1 key(s), and 2 have to sign"), "{error}");
+    project.done(&["keys", "add"]);
+    let shown = project.done(&["keys", "threshold", "2"]);
+    assert!(shown.contains("2 of 2 keys sign for role *"), "{shown}");
+    assert_eq!(list(&project)["roles"]["*"]["threshold"], 2);
+}
+
+#[test]
+fn the_key_of_a_channel_that_is_gone_can_be_replaced_and_revoked() {
+    let project = with_keys();
+    project.done(&["keys", "add", "--channel", "testing"]);
+    let config = project.read("towline.toml");
+    project.write("towline.toml", config + "[channels.stable]\n");
+    let stolen = ids(&project, "testing").remove(0);
+    project.done(&["keys", "rotate", "--channel", "testing"]);
+    assert_ne!(ids(&project, "testing"), [stolen]);
+    let shown = project.done(&["keys", "revoke", &ids(&project, "testing")[0]]);
+    assert!(
+        shown.contains("role testing is gone: the keys of that channel are those of role *"),
+        "{shown}"
+    );
+    assert_eq!(list(&project)["roles"]["testing"], Value::Null);
+    project.done(&["keys", "list"]);
+}
+
+#[test]
+fn the_last_own_key_of_a_channel_can_go_where_all_channels_have_some() {
+    let project = project();
+    project.done(&["keys", "init", "--channel", "stable,testing"]);
+    let error = project.fails(&["keys", "revoke", &ids(&project, "stable")[0]]);
+    assert!(
+        error.contains(
+            "hint: replace it in one step with `cargo xtask keys rotate --channel stable`"
+        ),
+        "{error}"
+    );
+    project.done(&["keys", "add"]);
+    project.done(&["keys", "revoke", &ids(&project, "stable")[0]]);
+    assert_eq!(list(&project)["roles"]["stable"], Value::Null);
+}
+
+#[test]
+fn what_ci_needs_is_told_whole() {
+    let project = with_keys();
+    let old = ids(&project, "*").remove(0);
+    let told = |arguments: &[&str]| text(&project.xtask(arguments).stderr);
+    let shown = told(&["keys", "add", "--channel", "stable"]);
+    let both: Vec<_> = files(&project, "channel").iter().map(|f| f.display().to_string()).collect();
+    let cat = shown.lines().find(|line| line.contains("cat ")).unwrap();
+    assert!(both.len() == 2 && both.iter().all(|file| cat.contains(file)), "{cat}");
+    let shown = told(&["keys", "rotate"]);
+    assert!(shown.contains(&format!("channel key {old} goes out of the secret")), "{shown}");
+    let cat = shown.lines().find(|line| line.contains("cat ")).unwrap();
+    assert!(!cat.contains(&old) && cat.contains(&ids(&project, "stable")[0]), "{cat}");
+    // Nothing of it where nothing changes for CI.
+    assert!(!told(&["keys", "rotate", "--root"]).contains("TOWLINE_CHANNEL_KEY"));
+}
+
+#[test]
+fn json_is_all_that_stdout_has() {
+    let project = project();
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&project.done(&[arguments, &["--json"]].concat())).unwrap()
+    };
+    let shown = json(&["keys", "init", "--root-keys", "2", "--threshold", "2", "--dry-run"]);
+    assert_eq!((&shown["dry_run"], &shown["channel_keys"][0]), (&true.into(), &"*".into()));
+    json(&["keys", "init", "--root-keys", "2", "--threshold", "2"]);
+    let shown = json(&["keys", "rotate", "--dry-run"]);
+    assert_eq!((&shown["dry_run"], &shown["version"]), (&true.into(), &2.into()));
+    // One of two people.
+    let away = files(&project, "root").remove(0);
+    fs::rename(&away, away.with_extension("away")).unwrap();
+    assert_eq!(json(&["keys", "rotate"])["lacking"][0]["count"], 1);
+    let mail = project.keys("mail.json");
+    fs::rename(project.path("root/2.json.partial"), &mail).unwrap();
+    fs::rename(away.with_extension("away"), &away).unwrap();
+    let shown = json(&["keys", "sign", mail.to_str().unwrap()]);
+    assert_eq!((&shown["version"], &shown["lacking"]), (&2.into(), &Value::Array(Vec::new())));
+}
+
+#[test]
+fn what_is_signed_is_shown_with_whole_keys() {
+    let project = with_keys();
+    let shown = project.done(&["keys", "rotate"]);
+    let key = list(&project)["roles"]["*"]["keys"][0]["key"].clone();
+    assert!(shown.contains(&format!("in role *: {}\n", key.as_str().unwrap())), "{shown}");
+}
+
+#[test]
+fn keys_of_other_projects_are_never_taken() {
+    let project = with_keys();
+    project.done(&["keys", "new"]);
+    let keys = tree(&project.keys(""));
+    // Another project with the same folder of keys, and of the same name, makes
+    // its own keys, even when one that was made for the first is unused.
+    let scratch = Project::new(&[Chip::Esp32c3]);
+    let folder = project.keys("");
+    let variables = [("TOWLINE_KEYS", folder.to_str().unwrap())];
+    let interrupted = [variables[0], ("TOWLINE_ROOT_PASSPHRASE", "battery horse")];
+    assert!(!project.xtask_with(&["keys", "rotate"], &interrupted).status.success());
+    assert_eq!(files(&project, "new").len(), 1);
+    assert!(scratch.xtask_with(&["keys", "init"], &variables).status.success());
+    assert_eq!((files(&project, "root").len(), files(&project, "channel").len()), (2, 3));
+    assert_eq!(files(&project, "new").len(), 1);
+    let root: Value = serde_json::from_str(&scratch.done(&["keys", "list", "--json"])).unwrap();
+    let own = root["roles"]["*"]["keys"][0]["keyid"].as_str().unwrap().to_owned();
+    assert!(!keys.iter().any(|(path, _)| path.to_string_lossy().contains(&own)));
 }
 
 #[test]
@@ -294,36 +415,46 @@ fn channels_can_have_keys_of_their_own() {
     assert!(error.contains("the project has no channel `nightly`"), "{error}");
 }
 
+#[cfg(unix)]
 #[test]
 fn a_killed_init_is_completed_with_the_keys_that_it_made() {
-    let project = with_keys();
-    let keys = tree(&project.keys(""));
-    fs::remove_dir_all(project.path("root")).unwrap();
+    let project = project();
+    // Nothing can be written there.
+    std::os::unix::fs::symlink(project.path("nowhere"), project.path("root")).unwrap();
+    project.fails(&["keys", "init"]);
+    let made = files(&project, "new");
+    assert_eq!(made.len(), 2);
+    fs::remove_file(project.path("root")).unwrap();
     project.done(&["keys", "init"]);
-    assert_tree(&project.keys(""), &keys);
-    // Without the channel key, only that one is made.
-    fs::remove_dir_all(project.path("root")).unwrap();
-    let root = files(&project, "root");
-    fs::remove_file(&files(&project, "channel")[0]).unwrap();
-    project.done(&["keys", "init"]);
-    assert_eq!(files(&project, "root"), root);
-    assert_eq!(files(&project, "channel").len(), 1);
+    let kept = [files(&project, "channel"), files(&project, "root")].concat();
+    for (made, kept) in made.iter().zip(&kept) {
+        let id = |path: &Path| path.to_str().unwrap().rsplit('-').next().unwrap().to_owned();
+        assert_eq!(id(made), id(kept));
+    }
+    assert_eq!((kept.len(), files(&project, "new").len()), (2, 0));
 }
 
 #[test]
 fn a_killed_change_is_completed_by_the_same_command() {
     let project = with_keys();
+    let wrong = [("TOWLINE_ROOT_PASSPHRASE", "battery horse")];
+    project.xtask_with(&["keys", "rotate"], &wrong);
+    // The key is there, and no root names it.
+    let made = files(&project, "new").remove(0);
     project.done(&["keys", "rotate"]);
-    let (keys, second) = (tree(&project.keys("")), ids(&project, "*"));
-    // Killed before the root was written: the key is there, no root names it.
-    fs::remove_file(project.path("root/2.json")).unwrap();
-    project.done(&["keys", "rotate"]);
-    assert_eq!(ids(&project, "*"), second);
-    assert_tree(&project.keys(""), &keys);
-    // Killed before the partial root was removed.
+    assert!(made.to_str().unwrap().ends_with(&format!("-{}.pem", ids(&project, "*")[0])));
+    let settled = project.keys(format!("channel-{}.pem", ids(&project, "*")[0]));
+    assert!(settled.exists() && !made.exists());
+    // Killed before the key had its name and the partial root was removed.
+    fs::rename(&settled, &made).unwrap();
     fs::copy(project.path("root/2.json"), project.path("root/2.json.partial")).unwrap();
     project.done(&["keys", "rotate"]);
+    assert!(settled.exists() && !made.exists());
     assert!(!project.path("root/2.json.partial").exists());
+    // One that is of another change is nobody's to remove.
+    fs::copy(project.path("root/2.json"), project.path("root/3.json.partial")).unwrap();
+    project.done(&["keys", "list"]);
+    assert!(project.path("root/3.json.partial").exists());
 }
 
 #[test]

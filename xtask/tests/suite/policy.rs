@@ -102,6 +102,20 @@ fn what_is_not_named_stays() {
 }
 
 #[test]
+fn a_policy_that_hardly_anybody_can_meet_is_told() {
+    let project = released();
+    let told = |arguments: &[&str]| {
+        let arguments = [&["policy", "stable", "--dry-run"], arguments].concat();
+        String::from_utf8(project.xtask(&arguments).stderr).unwrap()
+    };
+    assert!(told(&["--until", "2020-01-01"]).contains("warning: --until 2020-01-01 23:59:59 UTC"));
+    assert!(told(&["--window", "02:00-02:00"]).contains("02:00-02:00 has 1 minute(s) of a day"));
+    assert!(told(&["--window", "23:40-00:20"]).contains("has 41 minute(s)"));
+    let fine = told(&["--window", "23:30-00:30", "--until", "2027-01-01"]);
+    assert!(!fine.contains("warning"), "{fine}");
+}
+
+#[test]
 fn faults_of_policies_are_refused_before_they_are_written() {
     let project = released();
     for (arguments, expected) in [
@@ -121,6 +135,7 @@ fn faults_of_policies_are_refused_before_they_are_written() {
         &["--group", "a b"],
         &["--window", "02:00-04:00", "--no-window"],
         &["--approval", "--json"],
+        &["--device", "84:f7:03:00:00"],
     ] {
         let output = project.xtask(&[&["policy", "stable"], arguments].concat());
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");

@@ -2,10 +2,12 @@
 //! and CI run them.
 
 mod attacks;
+mod devices;
 mod people;
 mod secrets;
 
-use crate::support::{NOW, Project, assert_tree, text, tree};
+use crate::support::{NOW, Project, assert_tree, text, tree, xtask};
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::Value;
 use std::{
     collections::BTreeSet,
@@ -13,9 +15,13 @@ use std::{
     path::{Path, PathBuf},
 };
 use towline::ed25519;
-use towline_descriptor::{Chip, Descriptor, Document, Role, Root};
+use towline_descriptor::{Chip, Descriptor, Document, Role, Root, envelope::DESCRIPTOR_TYPE};
 use xtask::{
     check::{Folder, Problem, Terms, inspect, secrets::Secrets},
+    keys::{
+        Held,
+        chain::{message, signature},
+    },
     site::{Index, IndexArtifact},
     store::artifact_of,
 };
@@ -66,8 +72,8 @@ fn problems(project: &Project, arguments: &[&str]) -> String {
 fn problems_of(site: &Path) -> Vec<Problem> {
     let now = NOW.parse().unwrap();
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
-    inspect(&Folder::new(site), &Terms { now, project: None, secrets: &secrets, known: &known })
-        .problems
+    let terms = Terms { now, project: None, secrets: &secrets, known: &known, min_left: None };
+    inspect(&Folder::new(site), &terms).problems
 }
 
 /// Puts a file onto the site, and into its index, as whoever controls the host
@@ -89,6 +95,24 @@ fn publish(project: &Project, path: &str, bytes: Option<&[u8]>) {
         }
     }
     project.write("dist/site/releases.json", serde_json::to_vec(&index).unwrap());
+}
+
+/// Signs a changed descriptor, as a thief can who has the key in the file `key`.
+fn forged(key: &Path, descriptor: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+    let pem = fs::read_to_string(key).unwrap();
+    let key = Held::all_in(&pem, "").unwrap().remove(0).read("").unwrap();
+    let mut sealed: Value = serde_json::from_slice(descriptor).unwrap();
+    let payload = BASE64_STANDARD.decode(sealed["payload"].as_str().unwrap()).unwrap();
+    let mut payload: Value = serde_json::from_slice(&payload).unwrap();
+    change(&mut payload);
+    let text = payload.to_string();
+    for outer in ["version", "path"] {
+        sealed[outer] = payload[outer].clone();
+    }
+    sealed["payload"] = BASE64_STANDARD.encode(&text).into();
+    let by = signature(&key, &message(DESCRIPTOR_TYPE, text.as_bytes()));
+    sealed["signatures"] = serde_json::json!([by]);
+    sealed.to_string().into_bytes()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -157,6 +181,14 @@ fn an_unchanged_run_changes_nothing_and_needs_no_key() {
     fs::remove_file(channel_key(&project)).unwrap();
     later(&project, 10 * 86_400, &["site"]);
     assert_tree(&project.path("dist"), &before);
+    // Later it stays too, and whoever runs it is told, however quiet it is.
+    let late = (NOW.parse::<u64>().unwrap() + 16 * 86_400).to_string();
+    let output = project.xtask_with(&["site", "--quiet"], &[("SOURCE_DATE_EPOCH", &late)]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("warning: channel stable: its key is not at hand"), "{told}");
+    assert!(told.contains("expires on 2026-10-21"), "{told}");
+    assert_tree(&project.path("dist"), &before);
     let output = project.xtask(&["site", "--refresh"]);
     let error = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
@@ -197,6 +229,25 @@ fn a16_an_expired_descriptor_is_a_problem() {
     assert!(shown.contains("`cargo xtask site --refresh`"), "{shown}");
     later(&project, 31 * 86_400, &["site"]);
     later(&project, 31 * 86_400, &["check"]);
+    // Whatever a reproducible build takes for the time.
+    assert_eq!(xtask(&project.path("."), &["check"]).status.code(), Some(1));
+}
+
+#[test]
+fn what_expires_soon_is_a_problem() {
+    let project = signed();
+    later(&project, 22 * 86_400, &["check"]);
+    let now = (NOW.parse::<u64>().unwrap() + 23 * 86_400).to_string();
+    let check = |days: &[&str]| {
+        let arguments = [&["check"], days].concat();
+        let output = project.xtask_with(&arguments, &[("SOURCE_DATE_EPOCH", &now)]);
+        (output.status.code(), text(&output.stdout))
+    };
+    let (code, shown) = check(&[]);
+    assert_eq!(code, Some(1));
+    assert!(shown.contains("expires on 2026-10-21, in 7 days; `cargo xtask site"), "{shown}");
+    assert_eq!(check(&["--min-days", "7"]).0, Some(0));
+    assert_eq!(check(&["--min-days", "8"]).0, Some(1));
 }
 
 #[test]
@@ -236,6 +287,87 @@ fn a_signed_site_does_not_become_unsigned() {
     assert!(error.contains("root/1.json of the site that stands"), "{error}");
     let shown = problems(&project, &[]);
     assert!(shown.contains("root/1.json: is not that of the repository"), "{shown}");
+}
+
+#[test]
+fn keys_without_their_roots_do_not_publish_unsigned() {
+    let project = signed();
+    let pem = fs::read_to_string(channel_key(&project)).unwrap();
+    // A fresh clone, into which root/ was never committed.
+    fs::remove_dir_all(project.path("root")).unwrap();
+    fs::remove_dir_all(project.path("dist/site")).unwrap();
+    for command in ["site", "release"] {
+        let error = project.fails(&[command]);
+        assert!(error.contains("root/1.json is missing: nothing would be signed"), "{error}");
+    }
+    fs::remove_file(channel_key(&project)).unwrap();
+    let output = project.xtask_with(&["site"], &[("TOWLINE_CHANNEL_KEY", &pem)]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = text(&output.stderr);
+    assert!(error.contains("TOWLINE_CHANNEL_KEY holds a channel key"), "{error}");
+    assert!(!project.path("dist/site").exists());
+    // Without any key there is nothing to mix up.
+    project.done(&["site"]);
+}
+
+#[test]
+fn a_site_that_lacks_the_newest_root_is_a_problem() {
+    let project = signed();
+    project.done(&["keys", "rotate"]);
+    let shown = problems(&project, &[]);
+    let expected = "root/2.json: missing: the repository has root 2, the site only root 1";
+    assert!(shown.contains(expected), "{shown}");
+    project.done(&["site"]);
+    project.done(&["check"]);
+    fs::remove_file(project.path("root/2.json")).unwrap();
+    let shown = problems(&project, &[]);
+    assert!(shown.contains("root/2.json: the repository does not have it"), "{shown}");
+}
+
+/// The build needs no key, and what it runs is told none.
+#[test]
+fn a_release_is_built_without_keys_and_signed_afterwards() {
+    let project = Project::new(&[Chip::Esp32c3]);
+    let config = project.read("towline.toml").replace(
+        "build.prebuilt = \"images/esp32c3.bin\"",
+        "build = { command = [\"sh\", \"-c\", \"env > told\"], output = \"images/esp32c3.bin\" }",
+    );
+    project.write("towline.toml", config);
+    project.done(&["keys", "init"]);
+    project.build(&[Chip::Esp32c3], "1.0.0");
+    let pem = fs::read_to_string(channel_key(&project)).unwrap();
+    project.done(&["release"]);
+    let variables = [("TOWLINE_CHANNEL_KEY", pem.as_str()), ("TOLD", "all else")];
+    project.build(&[Chip::Esp32c3], "1.1.0");
+    assert!(project.xtask_with(&["release"], &variables).status.success());
+    let told = project.read("told");
+    assert!(told.contains("TOLD=all else"), "{told}");
+    for secret in ["TOWLINE_CHANNEL_KEY", "TOWLINE_ROOT_PASSPHRASE", "TOWLINE_KEYS"] {
+        assert!(!told.contains(secret), "{secret}");
+    }
+    // No key at hand: said before the build, and how to go on.
+    fs::remove_file(channel_key(&project)).unwrap();
+    fs::remove_file(project.path("told")).unwrap();
+    project.build(&[Chip::Esp32c3], "1.2.0");
+    let error = project.fails(&["release"]);
+    assert!(error.contains("release --no-site"), "{error}");
+    assert!(!project.path("told").exists());
+    let before = tree(&project.path("dist/site"));
+    project.done(&["release", "--no-site"]);
+    assert!(project.path("dist/store/releases/1.2.0.json").exists());
+    assert_tree(&project.path("dist/site"), &before);
+    project.fails(&["site"]);
+    let output = project.xtask_with(&["site"], &variables);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(opened(&project, DESCRIPTOR).unwrap().2, "1.2.0");
+    // A key of before is named as such.
+    project.done(&["keys", "rotate"]);
+    fs::remove_file(channel_key(&project)).unwrap();
+    let output = project.xtask_with(&["site"], &variables);
+    assert_eq!(output.status.code(), Some(1));
+    let told = text(&output.stderr);
+    assert!(told.contains("warning: TOWLINE_CHANNEL_KEY holds the key "), "{told}");
+    assert!(told.contains("which root 2 names for no channel"), "{told}");
 }
 
 /// Rotation, as the tutorial has it: a new key, a new root, the site signed anew.

@@ -32,8 +32,19 @@ fn what_users_receive_is_what_was_reviewed() {
 fn index_without_page(project: &Project) -> String {
     let index = project.read("dist/site/releases.json");
     let mut index: xtask::site::Index = serde_json::from_str(&index).unwrap();
-    index.files.retain(|path, _| path != "index.html" && !path.starts_with("assets/"));
+    index.files.retain(|path, _| !path.ends_with(".html") && !path.starts_with("assets/"));
     serde_json::to_string_pretty(&index).unwrap()
+}
+
+/// Hosts serve it under any path.
+#[test]
+fn the_page_for_what_is_not_there_names_nothing_beside_it() {
+    let project = project();
+    let page = project.read("dist/site/404.html");
+    for link in page.split("href=\"").skip(1) {
+        assert!(link.replace("&#x2f;", "/").starts_with("https://localhost/"), "{link}");
+    }
+    assert!(page.contains("All firmware of lamp"), "{page}");
 }
 
 #[test]

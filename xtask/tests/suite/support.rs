@@ -68,7 +68,13 @@ impl Project {
 
     /// Runs a command of the publisher with these variables set.
     pub(crate) fn xtask_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
-        command(self.dir.path(), arguments)
+        let mut command = command(self.dir.path(), arguments);
+        // A check goes by the clock.
+        if arguments.first() == Some(&"check") {
+            let time = variables.iter().find(|(name, _)| *name == "SOURCE_DATE_EPOCH");
+            command.args(["--now", time.map_or(NOW, |(_, value)| value)]);
+        }
+        command
             .env("TOWLINE_KEYS", self.keys(""))
             .env("TOWLINE_ROOT_PASSPHRASE", PASSPHRASE)
             .envs(variables.iter().copied())

@@ -12,6 +12,8 @@ use towline_descriptor::Chip;
 
 const CHIP: Chip = Chip::Esp32c3;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_xtask");
+
 /// A command of a tutorial.
 struct Step {
     command: String,
@@ -48,12 +50,11 @@ fn events(tutorial: &str) -> Vec<Event> {
 fn script(events: &[Event], port: u16) -> String {
     let mut script = format!(
         "set -eu\n\
-         cargo() {{ shift; '{}' \"$@\"; }}\n\
+         cargo() {{ shift; '{PROGRAM}' \"$@\"; }}\n\
          git init -q .\n\
          git config user.name lamp\n\
          git config user.email lamp@example.org\n\
-         trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n",
-        env!("CARGO_BIN_EXE_xtask")
+         trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
     );
     for (index, event) in events.iter().enumerate() {
         match event {
@@ -65,12 +66,16 @@ fn script(events: &[Event], port: u16) -> String {
                 writeln!(script, "echo '@ {index}'").unwrap();
                 match command.strip_suffix('&') {
                     None => writeln!(script, "{command}").unwrap(),
-                    Some(server) => writeln!(
-                        script,
-                        "{server} --port {port} > /dev/null &\n\
-                         until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.05; done"
-                    )
-                    .unwrap(),
+                    Some(server) => {
+                        // The program itself, for the trap to end it.
+                        let server = server.replace("cargo xtask", &format!("'{PROGRAM}'"));
+                        writeln!(
+                            script,
+                            "{server} --port {port} > /dev/null 2>&1 &\n\
+                             until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.05; done"
+                        )
+                        .unwrap();
+                    }
                 }
             }
         }

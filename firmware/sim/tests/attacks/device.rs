@@ -113,6 +113,7 @@ pub(crate) struct Device {
     pub(crate) kind: Kind,
     pub(crate) limits: Limits,
     pub(crate) last: LastPoll,
+    pub(crate) buffers: Buffers,
     pub(crate) identity: Identity<'static>,
     pub(crate) trust: Option<Trust<'static>>,
     pub(crate) by_user: bool,
@@ -150,6 +151,7 @@ impl Device {
             kind,
             limits: Limits::DEFAULT,
             last: LastPoll::default(),
+            buffers: Buffers::new(),
             identity: Identity {
                 target: Some("desk"),
                 channel: Some("stable"),
@@ -168,7 +170,7 @@ impl Device {
     /// Resets the device once: bootloader and guard. Returns the version that
     /// runs.
     pub(crate) fn reset(&mut self, reset: Reset) -> (String, Guard) {
-        self.last = LastPoll::default();
+        (self.last, self.buffers) = (LastPoll::default(), Buffers::new());
         let booted = boot(&mut self.flash, self.kind).expect("the device boots");
         self.running = booted.offset();
         let size = booted.layout.region(booted.slot).expect("a slot").size as usize;
@@ -254,7 +256,7 @@ impl Device {
             limits: self.limits,
             jitter: &mut Jitter::new(1),
             last: &mut self.last,
-            buffers: &mut Buffers::new(),
+            buffers: &mut self.buffers,
         };
         job(&mut updater, &format!("https://{HOST}{DESCRIPTOR}"))
     }

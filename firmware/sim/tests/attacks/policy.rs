@@ -6,10 +6,11 @@ use crate::{
 };
 use sha2::{Digest, Sha256};
 use towline::{
-    Decision, Outcome, Reason,
+    Decision, Outcome, Reason, UpdateError,
+    http::HttpError,
     schedule::{self, DEFAULT_PERIOD, Jitter},
 };
-use towline_sim::{Counted, Origin};
+use towline_sim::{Counted, Origin, signing::Signer};
 
 #[test]
 fn what_depends_on_time_or_a_user_is_asked_for_anew_each_time() {
@@ -136,7 +137,30 @@ fn the_application_gets_notes_and_metadata_whatever_is_decided() {
     let offer = offer(1).with("policy", format!("{{\"metadata\":{metadata}}}"));
     let mut host = host(offer.signed(&[&stable_key()]));
     device.follows(&mut host, NEW);
-    assert_eq!(device.reads(&mut host).0.as_deref(), None, "the buffers are new ones");
-    device.last = towline::LastPoll::default();
+    let sent = host.sent;
     assert_eq!(device.reads(&mut host).0.as_deref(), Some(metadata));
+    assert_eq!(host.sent, sent, "not asked with the ETag");
+}
+
+#[test]
+fn a01_what_came_of_a_broken_descriptor_is_never_read_as_the_one_before() {
+    let sound = "{\"text\":\"from the project\"}";
+    let with = |seq, text: &str| {
+        let policy = format!("{{\"metadata\":{text}}}");
+        offer(seq).with("rollout", "{\"percent\":0}").with("policy", policy)
+    };
+    let mut good = host(with(1, sound).signed(&[&stable_key()]));
+    let mut device = device();
+    assert_eq!(device.reads(&mut good).0.as_deref(), Some(sound));
+    // As long, unsigned, and cut off before its end.
+    let forged = with(1, &sound.replace("project", "evilone")).signed(&[&Signer::new(99)]);
+    let mut bad = host(forged.clone());
+    for most in [forged.len() - 1, forged.len() / 2] {
+        bad.loses_after = Some(most);
+        let error = device.refuses(&mut bad);
+        assert_eq!(error, UpdateError::DescriptorFetch(HttpError::Truncated));
+        let sent = good.sent;
+        assert_eq!(device.reads(&mut good).0.as_deref(), Some(sound));
+        assert!(good.sent > sent, "the descriptor was not fetched anew");
+    }
 }

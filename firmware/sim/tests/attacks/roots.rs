@@ -2,10 +2,10 @@
 //! remembers of them.
 
 use crate::{
-    device::{Device, NEW, NEXT, TABLE, image, new_image},
+    device::{DESCRIPTOR, Device, NEW, NEXT, TABLE, image, new_image},
     project::{
-        device, distrust, host, offer, offer_of, other_key, publish_root, remembered, root_key,
-        root_with, roots_asked, sound_host, stable_key, trust, trusting,
+        NOW, device, distrust, host, offer, offer_of, other_key, publish_root, remembered,
+        root_key, root_with, roots_asked, sound_host, stable_key, trust, trusting,
     },
 };
 use embassy_futures::block_on;
@@ -72,6 +72,25 @@ fn firmware_with_a_newer_root_needs_no_walk() {
     device.trust = Some(trust(&nth_root(1)));
     assert_eq!(device.stays(&mut host), Reason::UpToDate);
     assert_eq!(remembered(&device).1, nth_root(4));
+}
+
+#[test]
+fn a_root_that_came_with_firmware_stays_when_that_is_rolled_back() {
+    let mut device = device();
+    let mut host = rotated(2, 5);
+    device.follows(&mut host, NEW);
+    // Nothing else is new but the root.
+    let newer = root_with(4, &nth_key(2));
+    device.trust = Some(trust(&newer));
+    device.restart();
+    assert!(matches!(device.poll(&mut host), Ok(Outcome::Stay(Reason::UpToDate))));
+    assert_eq!(remembered(&device), (Some(5), newer.clone()));
+    for embedded in [&newer, &nth_root(1)] {
+        device.trust = Some(trust(embedded));
+        device.restart();
+        assert_eq!(device.stays(&mut host), Reason::UpToDate);
+        assert_eq!(remembered(&device).1, newer);
+    }
 }
 
 #[test]
@@ -192,23 +211,115 @@ fn a22_a_root_of_another_project_is_refused() {
     assert_eq!(refused(document), TrustError::RootProject);
 }
 
+/// Returns a root as if it had been made then.
+fn issued(root: &str, at: u64) -> String {
+    let was = format!("\"issued\":{NOW}");
+    assert!(root.contains(&was));
+    root.replace(&was, &format!("\"issued\":{at}"))
+}
+
 #[test]
-fn a22_what_is_no_root_is_refused() {
-    use TrustError::Root;
-    let page = b"<!doctype html><title>Not found</title>".to_vec();
-    assert!(matches!(refused(page), Root(DocumentError::Json(_))));
-    assert!(matches!(refused(Vec::new()), Root(DocumentError::Json(_))));
-    assert_eq!(refused(b"{}".to_vec()), Root(DocumentError::Missing("payload")));
-    assert_eq!(refused(vec![b' '; 5000]), Root(DocumentError::TooLarge));
+fn a22_a_root_of_the_past_or_of_the_future_is_refused() {
+    let day = 24 * 3600;
+    let document =
+        |at| towline_sim::signing::signed_root(&issued(&nth_root(2), at), &[&root_key()]);
+    assert_eq!(refused(document(NOW - 1)), TrustError::RootIssued);
+    assert_eq!(refused(document(NOW + day + 1)), TrustError::RootIssued);
+    assert_eq!(refused(document(u64::MAX)), TrustError::RootIssued);
+    for (at, now) in [(NOW + day, Some(NOW)), (NOW + 9 * day, None)] {
+        let mut device = device();
+        device.now = now;
+        let mut host = rotated(1, 1);
+        host.serve(DESCRIPTOR, offer(1).signed(&[&nth_key(2)]));
+        host.serve("/root/2.json", document(at));
+        device.follows(&mut host, NEW);
+        assert_eq!(remembered(&device).1, issued(&nth_root(2), at));
+    }
+}
+
+#[test]
+fn a22_a_root_that_is_of_no_use_to_the_channel_of_the_device_is_refused() {
+    let (root, stable) = (root_key(), stable_key());
+    let payload = root_payload("lamp", 2, &[("root", 1, &[&root]), ("stable", 2, &[&stable])]);
+    let document = towline_sim::signing::signed_root(&payload, &[&root]);
+    assert_eq!(refused(document), TrustError::Root(DocumentError::Invalid("roles")));
+}
+
+/// A device follows its channel, and the root that it has.
+#[track_caller]
+fn follows_without(mut host: Origin) {
+    let mut device = device();
+    device.follows(&mut host, NEW);
+    assert_eq!(remembered(&device).1, root_with(1, &stable_key()));
+}
+
+#[test]
+fn a22_what_is_no_root_is_none() {
+    let instead = |document: &[u8]| {
+        let mut host = sound_host(NEW, &new_image(), 1);
+        host.serve("/root/2.json", document.to_vec());
+        follows_without(host);
+    };
+    for document in [&b"{}"[..], b"", b"null", &[b' '; 5000]] {
+        instead(document);
+    }
     // A payload of a root that was signed as something else.
     let payload = nth_root(2);
     let shown = [root_key().show("application/json", payload.as_bytes())];
-    let document = envelope("", "application/json", payload.as_bytes(), &shown);
-    assert_eq!(refused(document), Root(DocumentError::Invalid("payloadType")));
+    instead(&envelope("", "application/json", payload.as_bytes(), &shown));
     // A descriptor.
-    let document = signed_descriptor(NEW, "p", &offer(1).json(), &[&root_key()]);
-    assert_eq!(refused(document), Root(DocumentError::Invalid("payloadType")));
-    // Roots that are signed and of no use.
+    instead(&signed_descriptor(NEW, "p", &offer(1).json(), &[&root_key()]));
+}
+
+#[test]
+fn a_host_with_a_page_for_all_that_it_does_not_have_keeps_no_update_back() {
+    let page = "<!doctype html><title>Lamps</title>";
+    let len = page.len();
+    for answer in [
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {len}\r\n\r\n{page}"),
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n{page:5000}"),
+        format!("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n23\r\n{page}\r\n0\r\n\r\n"),
+        format!("HTTP/1.1 200 OK\r\n\r\n{page}"),
+        "HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n".into(),
+        "HTTP/1.1 302 Found\r\nLocation: https://elsewhere.example/\r\n\r\n".into(),
+    ] {
+        let mut host = sound_host(NEW, &new_image(), 1);
+        host.fallback = Some(answer.into_bytes());
+        follows_without(host);
+    }
+}
+
+#[test]
+fn a_descriptor_that_changes_while_roots_are_looked_for_is_judged_anew() {
+    // The page takes the place of the descriptor, which is fetched once more.
+    let mut host = Swapping(sound_host(NEW, &new_image(), 1));
+    host.0.fallback = Some(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx".to_vec());
+    let error = device().refuses_at_once(&mut host);
+    assert_eq!(error, UpdateError::Trust(TrustError::Signatures));
+}
+
+/// A host with another descriptor from the second request on.
+struct Swapping(Origin);
+
+impl towline::Connect for Swapping {
+    type Connection<'c> = towline_sim::OriginConnection<'c>;
+    type Error = std::convert::Infallible;
+
+    async fn connect(
+        &mut self,
+        host: &str,
+        port: u16,
+    ) -> Result<Self::Connection<'_>, Self::Error> {
+        if self.0.asked.len() == 1 {
+            self.0.serve(DESCRIPTOR, offer(2).signed(&[&Signer::new(99)]));
+        }
+        self.0.connect(host, port).await
+    }
+}
+
+#[test]
+fn a22_a_root_that_is_of_no_use_is_refused() {
+    use TrustError::Root;
     for (from, to) in [
         ("\"fmt\":1", "\"fmt\":2"),
         ("\"threshold\":1", "\"threshold\":0"),
@@ -228,8 +339,8 @@ fn a22_what_is_no_root_is_refused() {
 fn a22_good_roots_before_a_bad_one_are_kept() {
     let mut device = device();
     let mut host = rotated(3, 1);
-    host.serve("/root/4.json", b"garbage".to_vec());
-    assert!(matches!(device.refuses(&mut host), UpdateError::Trust(TrustError::Root(_))));
+    publish_root(&mut host, 4, &nth_root(4), &[&Signer::new(99)]);
+    assert_eq!(device.refuses(&mut host), UpdateError::Trust(TrustError::RootBefore));
     assert_eq!(remembered(&device), (None, nth_root(3)));
 }
 
@@ -316,6 +427,51 @@ fn keys_that_were_made_anew_count_with_the_firmware_that_carries_them() {
     let image = image(NEXT, 20_000);
     let mut host = crate::device::origin(offer_of(NEXT, &image, 3).signed(&[&stable]), &image);
     device.follows(&mut host, NEXT);
+}
+
+#[test]
+fn keys_that_were_made_anew_count_on_a_device_that_had_gone_on_to_other_roots() {
+    // Of its own project, before the key was lost, or of who stole it.
+    let mut device = device();
+    device.follows(&mut rotated(3, 9), NEW);
+    assert_eq!(remembered(&device).1, nth_root(3));
+    let (root, stable) = (Signer::new(41), Signer::new(42));
+    let roles: [NamedRole<'_>; 2] = [("root", 1, &[&root]), ("stable", 1, &[&stable])];
+    let first = issued(&root_payload("lamp", 1, &roles), NOW + 1);
+    device.now = Some(NOW + 1);
+    device.trust = Some(trust(&first));
+    // What the keys of before sign is refused, and the new root kept.
+    let error = device.clone().refuses(&mut host(offer(10).signed(&[&nth_key(3)])));
+    assert_eq!(error, UpdateError::Trust(TrustError::Signatures));
+    let image = image(NEXT, 20_000);
+    let mut host = crate::device::origin(offer_of(NEXT, &image, 3).signed(&[&stable]), &image);
+    device.follows(&mut host, NEXT);
+    assert_eq!(remembered(&device), (Some(3), first.clone()));
+    // Firmware of before does not bring the old chain back.
+    device.trust = Some(trust(&nth_root(3)));
+    device.restart();
+    assert_eq!(device.stays(&mut host), Reason::UpToDate);
+    assert_eq!(remembered(&device).1, first);
+}
+
+#[test]
+fn channels_that_are_asked_in_turn_cost_no_write() {
+    let mut device = trusting(NEW, &nth_root(1));
+    let offers = ["a", "b", "c"].map(|channel| {
+        let version = if channel == "a" { NEW } else { "0.9.0" };
+        let offer = offer_of(version, &new_image(), 7).with("channel", format!("\"{channel}\""));
+        (channel, host(offer.signed(&[&other_key()])))
+    });
+    for round in 0..3 {
+        for (channel, mut host) in offers.clone() {
+            device.identity.channel = Some(channel);
+            if round == 0 {
+                device.poll(&mut host).unwrap();
+            } else {
+                device.stays(&mut host);
+            }
+        }
+    }
 }
 
 /// Without a partition for it, a device remembers as long as it runs.

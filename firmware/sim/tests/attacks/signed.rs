@@ -144,6 +144,37 @@ fn a16_a_host_that_says_not_modified_for_ever_is_found_out_when_the_descriptor_e
 }
 
 #[test]
+fn a16_a_clock_that_was_set_back_revives_nothing_from_before_the_root() {
+    for now in [NOW - 1, NOW - 400 * 24 * 3600, 0] {
+        let mut device = device();
+        device.now = Some(now);
+        let expired = offer(1).with("expires", (NOW - 1).to_string());
+        let error = distrust(&mut device, &mut host(expired.signed(&[&stable_key()])));
+        assert_eq!(error, TrustError::Expired);
+        // Such a clock is none for what is for a certain time.
+        let not_after = format!("{{\"not_after\":{}}}", NOW - 1);
+        for policy in [&not_after, "{\"window\":{\"start\":0,\"end\":1439}}"] {
+            let mut host = host(offer(1).with("policy", policy).signed(&[&stable_key()]));
+            let outcome = device.poll(&mut host);
+            assert_eq!(outcome, Ok(Outcome::Stay(Reason::ClockUnset)), "{policy}");
+        }
+        // It keeps nothing else back.
+        device.follows(&mut sound_host(NEW, &new_image(), 1), NEW);
+    }
+}
+
+#[test]
+fn a20_a_host_that_leaves_out_one_signature_or_another_wears_no_flash_out() {
+    let [a, b, root] = [21, 22, 1].map(Signer::new);
+    let one = root_payload("lamp", 1, &[("root", 1, &[&root]), ("stable", 1, &[&a, &b])]);
+    let mut device = trusting(NEW, &one);
+    device.poll(&mut host(offer(1).signed(&[&a, &b]))).unwrap();
+    for by in [&[&b][..], &[&a], &[&b], &[&b, &a]] {
+        assert_eq!(device.stays(&mut host(offer(1).signed(by))), Reason::UpToDate);
+    }
+}
+
+#[test]
 fn a17_a_number_that_cannot_be_surpassed_stops_nothing_that_was_not_signed() {
     // Whoever signs it has the key; see `roots` for the way back.
     let stranger = Signer::new(99);
@@ -209,8 +240,9 @@ fn a20_a_signature_of_another_type_of_payload_is_refused() {
     let document = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &shown);
     assert_eq!(distrusts(document), TrustError::Signatures);
     // Nor without the encoding that names the type.
-    let bare = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &[stable_key().show("", b"")]);
-    assert_eq!(distrusts(bare), TrustError::Signatures);
+    let bare = [stable_key().show_bare(payload.as_bytes())];
+    let document = envelope(OUTER, DESCRIPTOR_TYPE, payload.as_bytes(), &bare);
+    assert_eq!(distrusts(document), TrustError::Signatures);
 }
 
 #[test]

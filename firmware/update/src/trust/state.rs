@@ -5,7 +5,7 @@
 //! |-------------|-----------------------------------------------------------|
 //! | 0 - 3       | `TWT1`                                                    |
 //! | 4 - 7       | generation; odd ones stand in the second sector           |
-//! | 8 - 9       | length of the payload of the root, at most 2048           |
+//! | 8 - 9       | length of the payload of the root, at most 1024           |
 //! | 10          | number of channels                                        |
 //! | 11          | bit 0: a channel was followed; bit 1: a release failed    |
 //! | 16 - 23     | the channel that was followed, as a [`NameHash`]          |
@@ -23,12 +23,12 @@
 //! he can the firmware. This is how it reads; with flash encryption it belongs
 //! among the encrypted partitions, and is written in units that suit it.
 
-use crate::{layout::Region, otadata::SECTOR};
+use crate::{error::OtaError, layout::Region, otadata::SECTOR};
 use embedded_storage::nor_flash::NorFlash;
 use sha2::{Digest, Sha256 as Hasher};
 use towline_descriptor::{KeyId, Sha256, root::MAX_ROOT};
 
-/// Most channels whose `seq` is remembered. The one that was not followed for
+/// Most channels whose `seq` is remembered. The one that offered nothing new for
 /// the longest time makes room.
 pub const MAX_CHANNELS: usize = 4;
 
@@ -78,7 +78,7 @@ pub struct State {
     pub followed: Option<NameHash>,
     /// The release that was rolled back last, until another one is accepted.
     pub failed: Option<Failed>,
-    /// Channels, the one that was followed last at the end.
+    /// Channels, the one that offered something new last at the end.
     pub(crate) channels: heapless::Vec<Newest, MAX_CHANNELS, u8>,
 }
 
@@ -137,8 +137,12 @@ impl State {
         self.channels.iter().find(|newest| newest.channel == channel).copied()
     }
 
-    /// Remembers the newest descriptor of a channel.
+    /// Remembers the newest descriptor of a channel. What is known already
+    /// changes nothing, so that channels can be asked in turn without a write.
     pub(crate) fn note(&mut self, newest: Newest) {
+        if self.channels.contains(&newest) {
+            return;
+        }
         self.channels.retain(|other| other.channel != newest.channel);
         if self.channels.is_full() {
             self.channels.remove(0);
@@ -150,14 +154,15 @@ impl State {
     /// Writes the state and the root over the record that does not decide.
     ///
     /// # Errors
-    /// What erasing or programming flash returns.
+    /// What flash returns, and [`OtaError::ReadBack`] if it does not hold what was
+    /// written: the other record decides then.
     pub(crate) fn write<F: NorFlash>(
         &mut self,
         flash: &mut F,
         region: Region,
         root: &mut [u8; MAX_ROOT],
         len: usize,
-    ) -> Result<(), F::Error> {
+    ) -> Result<(), OtaError<F::Error>> {
         const {
             assert!(UNIT.is_multiple_of(F::WRITE_SIZE) && UNIT.is_multiple_of(F::READ_SIZE));
             assert!((SECTOR as usize).is_multiple_of(F::ERASE_SIZE));
@@ -168,10 +173,25 @@ impl State {
         root[len..padded].fill(0xFF);
         let sum = Hasher::new().chain_update(front).chain_update(&root[..padded]).finalize();
         let start = region.offset + next.sector() * SECTOR;
-        flash.erase(start, start + SECTOR)?;
-        flash.write(start, &front)?;
-        flash.write(start + FRONT as u32, &root[..padded])?;
-        flash.write(start + (FRONT + padded) as u32, &sum)?;
+        let parts = [
+            (start, &front[..]),
+            (start + FRONT as u32, &root[..padded]),
+            (start + (FRONT + padded) as u32, &sum[..]),
+        ];
+        flash.erase(start, start + SECTOR).map_err(OtaError::Flash)?;
+        for (at, bytes) in parts {
+            flash.write(at, bytes).map_err(OtaError::Flash)?;
+        }
+        for (at, bytes) in parts {
+            for (at, bytes) in (at..).step_by(UNIT).zip(bytes.chunks(UNIT)) {
+                let mut held = [0; UNIT];
+                let held = &mut held[..bytes.len()];
+                flash.read(at, held).map_err(OtaError::Flash)?;
+                if held != bytes {
+                    return Err(OtaError::ReadBack);
+                }
+            }
+        }
         *self = next;
         Ok(())
     }

@@ -4,11 +4,11 @@
 use super::{Check, Kept, UpdateError};
 use crate::{
     decide::{Decision, Offer, Reason, Running, choose},
-    descriptor::{Descriptor, SignedDescriptor, Url, UrlError, Version},
+    descriptor::{Descriptor, KeyId, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
     schedule::Times,
-    trust::{Failed, NameHash, Newest, Refusal, admit},
+    trust::{Failed, NameHash, Newest, Refusal, TrustError, admit},
 };
 use core::cmp::Ordering;
 use embedded_storage::nor_flash::NorFlash;
@@ -60,23 +60,29 @@ pub(super) fn plain(
     start: usize,
 ) -> Result<Judged, Refused> {
     // Large: it stays where it is.
-    let descriptor = Descriptor::parse(document);
-    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
-    weigh(running, descriptor, None, start)
+    let mut descriptor = Descriptor::empty();
+    descriptor.read_into(document).map_err(Refusal::Document)?;
+    weigh(running, &descriptor, None, start)
 }
 
-/// Judges a descriptor whose signatures were verified.
+/// Judges a descriptor whose signatures were verified: `signer` is one of those
+/// who made them.
 #[inline(never)]
 pub(super) fn signed(
     running: &Running<'_>,
     signed: SignedDescriptor<'_>,
     mut newest: Newest,
+    signer: KeyId,
+    is_over: impl FnOnce(Option<u64>) -> bool,
     start: usize,
 ) -> Result<Judged, Refused> {
-    let descriptor = signed.read();
-    let descriptor = descriptor.as_ref().map_err(|error| Refusal::Document(*error))?;
-    admit(running, descriptor, &mut newest).map_err(Refusal::Trust)?;
-    weigh(running, descriptor, Some(newest), start)
+    let mut descriptor = Descriptor::empty();
+    signed.read_into(&mut descriptor).map_err(Refusal::Document)?;
+    admit(running, &descriptor, &mut newest, signer).map_err(Refusal::Trust)?;
+    if is_over(descriptor.expires) {
+        return Err(TrustError::Expired.into());
+    }
+    weigh(running, &descriptor, Some(newest), start)
 }
 
 /// Decides, and finds where the texts stand that are needed later.
@@ -121,6 +127,12 @@ impl<F, N> From<Refused> for UpdateError<F, N> {
             Refused::Url(error) => Self::Url(error),
             Refused::Refusal(refusal) => refusal.into(),
         }
+    }
+}
+
+impl From<TrustError> for Refused {
+    fn from(error: TrustError) -> Self {
+        Self::Refusal(error.into())
     }
 }
 

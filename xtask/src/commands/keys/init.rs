@@ -1,11 +1,11 @@
 //! The first keys of a project.
 
-use super::{Ring, hinted, role_of};
+use super::{Ring, change, hinted, role_of};
 use crate::{
     cli::Global,
     commands::print_json,
     keys::{
-        Kind, Passphrase, PublicKey, SecretKey,
+        KeyError, Kind, Passphrase, PublicKey, SecretKey,
         chain::{Added, Signed, file_name},
         root::{Role, Root},
     },
@@ -13,7 +13,7 @@ use crate::{
     ui::Hinted,
 };
 use anyhow::Result;
-use std::{collections::BTreeMap, num::NonZeroU8, path::PathBuf};
+use std::{num::NonZeroU8, path::PathBuf};
 use towline_descriptor::{
     envelope::MAX_KEYS,
     root::{ANY_CHANNEL, ROOT_ROLE},
@@ -55,7 +55,7 @@ pub(super) struct New {
 }
 
 pub(super) fn make(global: &Global, args: &New) -> Result<()> {
-    let ring = Ring::open(global)?;
+    let ring = Ring::open_to_change(global, false)?;
     let kind = if args.root { Kind::Root } else { Kind::Channel };
     let passphrase = args.root.then(Passphrase::of_new_keys).transpose().map_err(hinted)?;
     let key = SecretKey::generate().map_err(hinted)?;
@@ -71,7 +71,7 @@ pub(super) fn make(global: &Global, args: &New) -> Result<()> {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let ring = Ring::open(global)?;
+    let ring = Ring::open_to_change(global, args.json)?;
     if let Some(chain) = &ring.chain {
         let message = format!("the project has keys already: root {}", chain.newest().root.version);
         let hint =
@@ -98,7 +98,27 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
     }
     roles.dedup();
     let path = ring.roots.join(file_name(1));
+    let root = |root_keys: Vec<PublicKey>, channel_keys: Vec<PublicKey>| -> Result<Signed> {
+        let role = |threshold, keys| Role { threshold, keys };
+        let channels = channel_keys.into_iter().map(|key| role(1, vec![key]));
+        let root_role = (ROOT_ROLE.to_owned(), role(args.threshold.get(), root_keys));
+        let all = roles.iter().cloned().zip(channels).chain([root_role]).collect();
+        let root = Root::first(ring.project.config.project.clone(), ring.now()?, all);
+        root.check()?;
+        Signed::new(root).map_err(change::too_large)
+    };
+    // What cannot be fails before a key is made.
+    let any = |count: usize| {
+        (0..count).map(|_| Ok(SecretKey::generate()?.public())).collect::<Result<_, KeyError>>()
+    };
+    root(any(args.root_keys.get().into()).map_err(hinted)?, any(roles.len()).map_err(hinted)?)?;
     if args.dry_run {
+        if args.json {
+            return print_json(&serde_json::json!({
+                "dry_run": true, "root": path, "version": 1, "folder": ring.folder.path(),
+                "root_keys": args.root_keys, "channel_keys": roles,
+            }));
+        }
         let folder = ring.folder.path().display();
         println!("{} root key(s) in {folder}, encrypted", args.root_keys);
         println!("a channel key for each of {} in {folder}", roles.join(", "));
@@ -116,23 +136,14 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         .map(|_| key(Kind::Root, Some(&passphrase)))
         .collect::<Result<Vec<_>>>()?;
     let channel_keys = roles
-        .into_iter()
+        .iter()
         .map(|role| key(Kind::Channel, None).map(|(key, file)| (role, key, file)))
         .collect::<Result<Vec<_>>>()?;
 
-    let public = |keys: &[(SecretKey, PathBuf)]| -> Vec<PublicKey> {
-        keys.iter().map(|(key, _)| key.public()).collect()
-    };
-    let mut roles = BTreeMap::from([(
-        ROOT_ROLE.to_owned(),
-        Role { threshold: args.threshold.get(), keys: public(&root_keys) },
-    )]);
-    for (role, key, _) in &channel_keys {
-        roles.insert(role.clone(), Role { threshold: 1, keys: vec![key.public()] });
-    }
-    let root = Root::first(ring.project.config.project.clone(), ring.now()?, roles);
-    root.check()?;
-    let mut signed = Signed::new(root)?;
+    let mut signed = root(
+        root_keys.iter().map(|(key, _)| key.public()).collect(),
+        channel_keys.iter().map(|(_, key, _)| key.public()).collect(),
+    )?;
     root_keys.iter().for_each(|(key, _)| signed.sign(key));
     let added = ring.add(&signed, None)?;
     debug_assert!(matches!(added, Added::Complete(_)));
@@ -155,12 +166,12 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         println!("root key {}: {}", key.public().id(), file.display());
     }
     for (role, key, file) in &channel_keys {
-        let of = if role == ANY_CHANNEL { "all channels" } else { role };
+        let of = if *role == ANY_CHANNEL { "all channels" } else { role };
         println!("channel key {} of {of}: {}", key.public().id(), file.display());
     }
     ring.ui.say("\nnext:");
     ring.ui.say(format_args!("  git add {} && git commit", ring.show(&ring.roots)));
-    ring.ui.say("  put the content of the channel key file into the CI secret TOWLINE_CHANNEL_KEY");
+    change::tell_secret(&ring, None, &signed.root);
     ring.ui
         .say("  move the root key file to a medium that you keep offline, and keep a copy of it");
     ring.ui.say("  `cargo xtask site` signs what the channels serve");

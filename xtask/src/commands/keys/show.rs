@@ -40,11 +40,8 @@ pub(super) fn list(global: &Global, args: &List) -> Result<()> {
     let files = ring.folder.files()?;
     // What the variable holds is told even if files cannot be read.
     let variable: Vec<KeyId> = match std::env::var(CHANNEL_KEY) {
-        Ok(text) if !text.trim().is_empty() => crate::keys::Held::all_in(&text, CHANNEL_KEY)
-            .and_then(|held| held.iter().map(|held| held.read(CHANNEL_KEY)).collect())
-            .map(|keys: Vec<crate::keys::SecretKey>| {
-                keys.iter().map(|key| key.public().id()).collect()
-            })
+        Ok(text) if !text.trim().is_empty() => crate::keys::keys_of_variable(&text)
+            .map(|keys| keys.iter().map(|key| key.public().id()).collect())
             .map_err(super::hinted)?,
         _ => Vec::new(),
     };
@@ -87,11 +84,21 @@ pub(super) fn list(global: &Global, args: &List) -> Result<()> {
         newest.roles.values().flat_map(|role| &role.keys).any(|key| key.id() == file.id)
     };
     for file in files.iter().filter(|file| !in_use(file)) {
-        let role = if ring.chain()?.knows(file.id) { "(revoked)" } else { "(not used yet)" };
+        let role = match ring.chain()?.knows(file.id) {
+            true => "(revoked)",
+            false if file.is_new => "(of an interrupted run)",
+            false => "(not used yet)",
+        };
         let path = file.path.display().to_string();
         rows.push([file.id.to_string(), role.into(), "-".into(), path]);
     }
     println!("root {} of {}\n{}", newest.version, newest.project, table(&rows));
+    for file in &files {
+        if let Some(named) = file.named {
+            let (path, id) = (file.path.display(), file.id);
+            ring.ui.say(format_args!("warning: {path}: holds {id}, not {named}"));
+        }
+    }
     if let Some(signed) = waiting {
         let path = chain::partial_path(&ring.roots, signed.root.version);
         println!("{} waits for signatures", ring.show(&path));

@@ -29,7 +29,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
-    let ring = Ring::open(global)?;
+    let ring = Ring::open_to_change(global, args.json)?;
     let newest = ring.chain.as_ref().map(|chain| &chain.newest().root);
     let number = newest.map_or(0, |root| root.version);
     let own = chain::partial_path(&ring.roots, number + 1);
@@ -57,10 +57,8 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         return Err(Hinted::new(message, hint).into());
     }
     let lines = changes(newest, &signed.root);
-    if !args.json {
-        println!("root {number} -> {}", signed.root.version);
-        lines.iter().for_each(|line| println!("{line}"));
-    }
+    ring.tell(format_args!("root {number} -> {}", signed.root.version));
+    lines.iter().for_each(|line| ring.tell(line));
     let before = signed.to_file();
     ring.sign(&mut signed, newest, &[], &args.key)?;
     let lacking = signed.lacking(newest);
@@ -80,7 +78,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         ring.disk.write(&path, &signed.to_file())?;
     }
     let added = if is_elsewhere && !lacking.is_empty() {
-        println!("{}: signed; it waits for more signatures", path.display());
+        ring.tell(format_args!("{}: signed; it waits for more signatures", path.display()));
         Added::Partial(path, lacking)
     } else {
         ring.add(&signed, newest)?
@@ -89,7 +87,7 @@ pub(super) fn run(global: &Global, args: &Args) -> Result<()> {
         print_json(&change::report(&signed, &added, &lines, &[]))?;
     }
     if let Added::Complete(path) = &added {
-        change::tell_next(&ring, path, &[]);
+        change::tell_next(&ring, path, newest, &signed.root, &[]);
     }
     Ok(())
 }

@@ -2,7 +2,6 @@
 //! what the check tells of them.
 
 use super::*;
-use base64::{Engine, prelude::BASE64_STANDARD};
 
 /// Asserts that the check finds this change of a signed descriptor on a site
 /// whose index agrees with it.
@@ -158,6 +157,74 @@ fn what_went_backwards_shows_against_the_published_site() {
     assert!(shown.contains("root/1.json: is published with other content"), "{shown}");
     let shown = problems(&project, &["--against", "/nowhere"]);
     assert!(shown.contains("of the published site: missing"), "{shown}");
+}
+
+/// A thief signs with the highest number there is, or far ahead of the time.
+#[test]
+fn a17_what_a_stolen_key_signed_is_forgotten_with_the_key() {
+    let first: u64 = NOW.parse().unwrap();
+    let far = 4_000_000_000_u64;
+    for (seq_of_thief, issued, expected) in [
+        (u64::MAX, first, "far above the time"),
+        (u64::MAX, far, "is dated 2096-10-02, which is still to come"),
+    ] {
+        let project = signed();
+        let sound = fs::read(project.path("dist/site").join(DESCRIPTOR)).unwrap();
+        let forged = forged(&channel_key(&project), &sound, |payload| {
+            payload["seq"] = seq_of_thief.into();
+            payload["issued"] = issued.into();
+            payload["expires"] = (issued + 30 * 86_400).into();
+        });
+        publish(&project, DESCRIPTOR, Some(&forged));
+        let shown = problems(&project, &[]);
+        assert!(shown.contains(&format!("{DESCRIPTOR}: ")) && shown.contains(expected), "{shown}");
+        let error = project.fails(&["site"]);
+        assert!(error.contains("`cargo xtask keys rotate`"), "{error}");
+        let published = tempfile::tempdir().unwrap();
+        copy(&project.path("dist/site"), published.path());
+        project.done(&["keys", "rotate"]);
+        project.done(&["site"]);
+        assert_eq!(seq(&project), first);
+        project.done(&["check", "--against", published.path().to_str().unwrap()]);
+        project.done(&["site", "--refresh"]);
+        assert_eq!(seq(&project), first + 1);
+        project.done(&["check"]);
+    }
+}
+
+#[test]
+fn what_an_older_commit_takes_back_is_found() {
+    let project = signed();
+    let first = tempfile::tempdir().unwrap();
+    copy(&project.path("dist/site"), first.path());
+    project.build(&CHIPS, "1.1.0").done(&["release"]);
+    project.done(&["yank", "1.0.0", "--reason", "It smokes."]);
+    project.done(&["rollout", "stable", "--pause"]);
+    project.done(&["site"]);
+    let newest = tempfile::tempdir().unwrap();
+    copy(&project.path("dist/site"), newest.path());
+    let [first, newest] = [&first, &newest].map(|dir| dir.path().to_str().unwrap());
+    project.done(&["check", "--against", newest]);
+    project.done(&["check", "--against", first]);
+    // Without what channels.toml says now.
+    fs::remove_file(project.path("channels.toml")).unwrap();
+    project.done(&["site"]);
+    let shown = problems(&project, &["--against", newest]);
+    let yank = "firmware/lamp/1.0.0/: is yanked, and would not be any more";
+    let pause = "ota/stable/: is paused, and would not be any more";
+    assert!(shown.contains(yank) && shown.contains(pause), "{shown}");
+    assert!(shown.contains("2 problems"), "{shown}");
+    let allowed = ["--allow", "firmware/lamp/1.0.0/", "--allow", "ota/stable/"];
+    project.done(&[&["check", "--against", newest], &allowed[..]].concat());
+    // Without the release of now, and without a channel.
+    let config = project.read("towline.toml");
+    project.write("towline.toml", config.replace("[defaults]", "[channels.stable]\n[defaults]"));
+    fs::remove_file(project.path("dist/store/releases/1.1.0.json")).unwrap();
+    project.done(&["site"]);
+    let shown = problems(&project, &["--against", newest]);
+    for gone in ["firmware/lamp/1.1.0/", "ota/testing/"] {
+        assert!(shown.contains(&format!("{gone}: is published, and would be gone")), "{shown}");
+    }
 }
 
 #[test]

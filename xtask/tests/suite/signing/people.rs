@@ -77,6 +77,18 @@ fn signatures_of_artifacts_are_made_once() {
     project.build(&CHIPS, "1.1.0").done(&["release"]);
     assert_eq!(stamp(&files[0]), before);
     assert_eq!(tree(&cache).len(), 2);
+    // They are not listed, and missed all the same.
+    let index = project.read("dist/site/releases.json");
+    assert!(!index.contains(".minisig"));
+    let site = project.path("dist/site");
+    for (path, bytes) in tree(&site) {
+        if path.extension().is_some_and(|extension| extension == "minisig") {
+            fs::remove_file(site.join(&path)).unwrap();
+            let expected = format!("{}: missing", path.display());
+            assert!(problems(&project, &[]).contains(&expected), "{expected}");
+            fs::write(site.join(path), bytes).unwrap();
+        }
+    }
     // What is wrong there does not get published.
     let text = fs::read_to_string(&files[0]).unwrap();
     fs::write(&files[0], text.replace("version:1.0.0", "version:6.6.6")).unwrap();

@@ -1,7 +1,10 @@
 //! Secret keys where everybody can read them.
 
 use super::*;
+use crate::support::app_image;
 use std::process::Command;
+use towline_sim::sample;
+use xtask::keys::SecretKey;
 
 #[test]
 fn secret_keys_are_found_on_the_site_and_in_the_repository() {
@@ -59,4 +62,59 @@ fn no_secret_is_in_what_the_commands_leave() {
         assert!(!text(&bytes).contains(line), "{}", path.display());
         assert_eq!(secrets.find(&bytes), None, "{}", path.display());
     }
+}
+
+/// An image is recorded for good: what is in it has to be known before.
+#[test]
+fn images_with_secret_keys_are_refused_before_they_are_recorded() {
+    let project = signed();
+    let own = fs::read_to_string(channel_key(&project)).unwrap();
+    let other = SecretKey::generate().unwrap().to_pem();
+    let build = |version: &str, pem: &str| {
+        for chip in CHIPS {
+            let mut image = app_image(chip, "lamp", version, 40_000);
+            image[1000..][..pem.len()].copy_from_slice(pem.as_bytes());
+            project.write(&format!("images/{chip}.bin"), sample::seal(image));
+        }
+    };
+    let recorded = || tree(&project.path("dist/store")).len();
+    let before = recorded();
+    build("1.1.0", &other);
+    let error = project.fails(&["release"]);
+    assert!(error.contains("has a secret key (PRIVATE KEY)"), "{error}");
+    assert!(error.contains("not-secret = [\"firmware/lamp\"]"), "{error}");
+    assert_eq!(recorded(), before);
+    let config = project.read("towline.toml");
+    let check = "[check]\nnot-secret = [\"firmware/lamp\", \"tests\"]\n[defaults]";
+    project.write("towline.toml", config.replace("[defaults]", check));
+    project.done(&["release"]);
+    // The project's own are never meant.
+    build("1.2.0", &own);
+    let error = project.fails(&["release"]);
+    assert!(error.contains("has the secret key channel-"), "{error}");
+    fs::remove_file(channel_key(&project)).unwrap();
+    let error = project.fails(&["release", "--no-site"]);
+    assert!(error.contains("has the secret key "), "{error}");
+    fs::create_dir(project.path("tests")).unwrap();
+    project.write("tests/key.pem", &*other);
+    let git = Command::new("git").args(["init", "--quiet"]).current_dir(project.path(".")).status();
+    assert!(git.unwrap().success());
+    fs::write(project.path(".gitignore"), "/dist/\n/images/\n").unwrap();
+    assert!(!problems(&project, &[]).contains("warning"));
+    project.write("tests/key.pem", &own);
+    let shown = problems(&project, &[]);
+    assert!(shown.contains("tests/key.pem: has the secret key "), "{shown}");
+    fs::remove_file(project.path("tests/key.pem")).unwrap();
+    // What is recorded stays publishable, and is told each time.
+    project.write("towline.toml", config);
+    let output = project.xtask(&["check", "--json"]);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["problems"], serde_json::json!([]));
+    let path = report["warnings"][0]["path"].as_str().unwrap();
+    assert!(path.starts_with("firmware/lamp/1.1.0/esp32c3-app-"), "{path}");
+    fs::remove_dir_all(project.path("dist/site")).unwrap();
+    let output = project.xtask_with(&["site"], &[("TOWLINE_CHANNEL_KEY", own.as_str())]);
+    let told = text(&output.stderr);
+    assert!(output.status.success(), "{told}");
+    assert!(told.contains("warning: firmware/lamp/1.1.0/esp32c3-app-"), "{told}");
 }

@@ -11,11 +11,13 @@ const REGION: Region = Region { offset: SECTOR, size: 2 * SECTOR };
 struct Flash<const WRITE: usize> {
     bytes: Vec<u8>,
     erased: u8,
+    /// A byte that does not take what is written to it.
+    worn: Option<usize>,
 }
 
 impl<const WRITE: usize> Flash<WRITE> {
     fn new(erased: u8) -> Self {
-        Self { bytes: vec![erased; 4 * SECTOR as usize], erased }
+        Self { bytes: vec![erased; 4 * SECTOR as usize], erased, worn: None }
     }
 }
 
@@ -52,6 +54,10 @@ impl<const WRITE: usize> NorFlash for Flash<WRITE> {
         let place = &mut self.bytes[offset as usize..][..bytes.len()];
         assert!(place.iter().all(|byte| *byte == self.erased), "not erased");
         place.copy_from_slice(bytes);
+        let range = offset as usize..offset as usize + bytes.len();
+        if let Some(worn) = self.worn.filter(|worn| range.contains(worn)) {
+            self.bytes[worn] ^= 1;
+        }
         Ok(())
     }
 }
@@ -150,13 +156,37 @@ fn a_torn_record_falls_back_to_the_other() {
 }
 
 #[test]
+fn a_record_that_flash_does_not_hold_is_an_error_and_decides_nothing() {
+    let mut flash = Flash::<4>::new(0xFF);
+    let (mut first, root) = (state(1), [7; 500]);
+    write(&mut flash, &mut first, &root);
+    for at in [0, FRONT - 1, FRONT, FRONT + 499, FRONT + 512, FRONT + 512 + SUM - 1] {
+        let mut flash = flash.clone();
+        flash.worn = Some(REGION.offset as usize + at);
+        let mut second = first.clone();
+        second.note(newest("stable", 2));
+        let (before, mut buffer) = (second.clone(), [7; MAX_ROOT]);
+        let result = second.write(&mut flash, REGION, &mut buffer, root.len());
+        assert_eq!(result, Err(OtaError::ReadBack), "{at}");
+        assert_eq!(second, before);
+        assert_eq!(read(&mut flash), (first.clone(), root.to_vec()));
+    }
+}
+
+#[test]
 fn four_channels_are_remembered_and_the_oldest_makes_room() {
     let mut state = State::new();
-    for channel in ["a", "b", "c", "d", "a", "e"] {
-        state.note(newest(channel, 1));
+    for (seq, channel) in (1..).zip(["a", "b", "c", "d", "a", "e"]) {
+        state.note(newest(channel, seq));
     }
     let known = ["a", "b", "c", "d", "e"].map(|name| state.newest(NameHash::of(name)).is_some());
     assert_eq!(known, [true, false, true, true, true]);
+    // What is known already changes nothing.
+    let before = state.clone();
+    for known in before.channels.clone() {
+        state.note(known);
+        assert_eq!(state, before);
+    }
 }
 
 /// Records of format 1 stay readable forever.
