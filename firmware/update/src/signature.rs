@@ -3,8 +3,10 @@
 //! Firmware hands [`ed25519`] to the client where it follows signed channels.
 //! What does not name it is linked without a byte of it.
 //!
-//! Measured on RV32IMC for 1536 bytes: 4.9 M instructions, 5.8 KB of stack and
-//! 24 KB of code and tables (`cargo xtask virt figures`).
+//! Measured on RV32IMC for a descriptor of 1366 bytes: 4.9 M instructions, 7.1 KB
+//! of stack and 26 KB of code and tables; 5.2 M instructions and 10.1 KB of stack
+//! with reading root and descriptor (`cargo xtask virt figures`, which holds all
+//! of these to a limit).
 
 use crate::descriptor::{Key, Signature};
 use ed25519_compact as compact;

@@ -33,16 +33,16 @@ use towline_descriptor::envelope::{DESCRIPTOR_TYPE, ROOT_TYPE};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The key of the root, those of the channel, and one that nobody knows.
-const ROOT: u8 = 1;
-const STABLE: u8 = 10;
+pub(super) const ROOT: u8 = 1;
+pub(super) const STABLE: u8 = 10;
 const SECOND: u8 = 11;
 const STRANGER: u8 = 99;
 
 /// Where the slot begins that updates go to.
 const SPARE: u64 = 0x1E_0000;
 
-const DESCRIPTOR: &str = "dist/site/ota/stable/virt.json";
-const ROOTS: &str = "dist/site/root";
+pub(super) const DESCRIPTOR: &str = "dist/site/ota/stable/virt.json";
+pub(super) const ROOTS: &str = "dist/site/root";
 
 /// What is tried on a new device, named by its number in the list of attacks.
 struct Case {
@@ -134,7 +134,7 @@ impl Stage {
 }
 
 /// Signs what a descriptor says, as it should be.
-fn signed(payload: &Value, keys: &[u8]) -> String {
+pub(super) fn signed(payload: &Value, keys: &[u8]) -> String {
     let keys: Vec<_> = keys.iter().map(|key| Signer::new(*key)).collect();
     let keys: Vec<_> = keys.iter().collect();
     envelope(DESCRIPTOR_TYPE, payload.to_string().as_bytes(), &keys)
@@ -144,13 +144,13 @@ fn signed(payload: &Value, keys: &[u8]) -> String {
 }
 
 /// Keys that may do something, as a root names them.
-fn role(threshold: u8, keys: &[u8]) -> Value {
+pub(super) fn role(threshold: u8, keys: &[u8]) -> Value {
     let keys: Vec<_> = keys.iter().map(|key| Signer::new(*key).public().to_string()).collect();
     json!({ "threshold": threshold, "keys": keys })
 }
 
 /// The payload of a root.
-fn root(version: u32, root: Value, stable: Value) -> Value {
+pub(super) fn root(version: u32, root: Value, stable: Value) -> Value {
     json!({
         "fmt": 1, "project": NAME, "version": version, "issued": 1_790_000_000,
         "roles": { "root": root, "stable": stable },
@@ -158,12 +158,12 @@ fn root(version: u32, root: Value, stable: Value) -> Value {
 }
 
 /// The root that devices are built with.
-fn first_root() -> Value {
+pub(super) fn first_root() -> Value {
     root(1, role(1, &[ROOT]), role(1, &[STABLE]))
 }
 
 /// Signs a root.
-fn published(root: &Value, keys: &[u8]) -> String {
+pub(super) fn published(root: &Value, keys: &[u8]) -> String {
     let keys: Vec<_> = keys.iter().map(|key| Signer::new(*key)).collect();
     let keys: Vec<_> = keys.iter().collect();
     envelope(ROOT_TYPE, root.to_string().as_bytes(), &keys).to_string()

@@ -195,8 +195,10 @@ fn signatures(stage: &Stage) -> Vec<Case> {
     weak.0[0] = 1;
     let mut forged = [0; 64];
     forged[0] = 1;
-    let mut careless = root(2, role(1, &[ROOT]), role(1, &[STABLE]));
-    careless["roles"]["stable"]["keys"] = json!([weak.to_string()]);
+    // A sound one beside it, that the device knows from this root alone.
+    let mut careless = root(2, role(1, &[ROOT]), role(1, &[SECOND]));
+    careless["roles"]["stable"]["keys"] = json!([weak.to_string(), second.public().to_string()]);
+    let careless = vec![(2, published(&careless, &[ROOT]))];
     vec![
         one("20 a key that nobody named", signed(&payload, &[STRANGER]), few.clone()),
         one(
@@ -241,8 +243,17 @@ fn signatures(stage: &Stage) -> Vec<Case> {
             factory: Factory::First,
             polls: vec![Poll {
                 descriptor: with(vec![signature(&weak, &forged)], DESCRIPTOR_TYPE),
-                roots: vec![(2, published(&careless, &[ROOT]))],
+                roots: careless.clone(),
                 expected: few,
+                ..Poll::default()
+            }],
+        },
+        Case {
+            name: "21 none: a sound key beside one of small order",
+            factory: Factory::First,
+            polls: vec![Poll {
+                descriptor: signed(&payload, &[SECOND]),
+                roots: careless,
                 ..Poll::default()
             }],
         },
