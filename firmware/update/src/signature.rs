@@ -4,7 +4,7 @@
 //! What does not name it is linked without a byte of it.
 //!
 //! Measured on RV32IMC for a descriptor of 1366 bytes: 4.9 M instructions, 7.1 KB
-//! of stack and 26 KB of code and tables; 5.2 M instructions and 10.1 KB of stack
+//! of stack and 26 KB of code and tables; 5.2 M instructions and 10.4 KB of stack
 //! with reading root and descriptor (`cargo xtask virt figures`, which holds all
 //! of these to a limit).
 

@@ -9,7 +9,7 @@
 #![allow(unsafe_code, reason = "the entry point")]
 
 use towline::descriptor::{
-    Document, MAX_DOCUMENT, Role, Verify,
+    Descriptor, Document, MAX_DOCUMENT, Role, Verify,
     root::{MAX_ROOT, Root},
 };
 use towline_virt::{
@@ -81,6 +81,7 @@ fn whole(document: &mut [u8], root: &mut [u8]) -> Result<u32, &'static str> {
         return Err("not signed");
     };
     signed.envelope().signed_by(&role, VERIFY).ok_or("not signed by the key")?;
-    let descriptor = signed.read().map_err(|_| "not a signed descriptor")?;
+    let mut descriptor = Descriptor::empty();
+    signed.read_into(&mut descriptor).map_err(|_| "not a signed descriptor")?;
     descriptor.size.ok_or("no size")
 }
