@@ -48,12 +48,13 @@ fn events(tutorial: &str) -> Vec<Event> {
 fn script(events: &[Event], port: u16) -> String {
     let mut script = format!(
         "set -eu\n\
-         cargo() {{ shift; '{}' \"$@\"; }}\n\
+         cargo() {{ shift; '{xtask}' \"$@\"; }}\n\
+         as_job() {{ shift 2; exec '{xtask}' \"$@\"; }}\n\
          git init -q .\n\
          git config user.name lamp\n\
          git config user.email lamp@example.org\n\
          trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n",
-        env!("CARGO_BIN_EXE_xtask")
+        xtask = env!("CARGO_BIN_EXE_xtask")
     );
     for (index, event) in events.iter().enumerate() {
         match event {
@@ -67,7 +68,7 @@ fn script(events: &[Event], port: u16) -> String {
                     None => writeln!(script, "{command}").unwrap(),
                     Some(server) => writeln!(
                         script,
-                        "{server} --port {port} > /dev/null &\n\
+                        "as_job {server} --port {port} > /dev/null &\n\
                          until (exec 3<>/dev/tcp/127.0.0.1/{port}) 2> /dev/null; do sleep 0.05; done"
                     )
                     .unwrap(),
