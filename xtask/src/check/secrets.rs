@@ -9,7 +9,10 @@ use crate::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use memchr::memmem::Finder;
 use rayon::prelude::*;
-use std::{path::Path, sync::LazyLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::LazyLock,
+};
 
 /// What stands before the kind of a PEM block.
 static BEGIN: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("-----BEGIN "));
@@ -24,6 +27,13 @@ const MAX_BLOCK: usize = 16 << 10;
 
 /// Larger files of a repository are not looked into, in bytes.
 const MAX_FILE: u64 = 64 << 20;
+
+/// Bytes of a line of PEM that are looked for in base64: few enough that one part
+/// is whole where that is broken into lines.
+const WRAPPED_PART: usize = 24;
+
+/// Folders of what was built or fetched, which nobody publishes as they are.
+const NOT_SOURCES: [&str; 3] = [".git", "node_modules", "target"];
 
 /// The fewest characters of base64 in a line that holds a key.
 const MIN_LINE: usize = 32;
@@ -84,7 +94,11 @@ impl Secrets {
         };
         let (Held::Encrypted(pem) | Held::Plain(pem)) = held;
         let lines = pem.lines().filter(|line| line.len() >= 64 && !line.starts_with('-'));
-        lines.for_each(|line| push(line.as_bytes()));
+        for line in lines {
+            push(line.as_bytes());
+            // Secrets of CI are often the whole file in base64.
+            wrapped(line.as_bytes(), WRAPPED_PART).for_each(|text| push(text.as_bytes()));
+        }
         match held {
             // What is encrypted is only known as it is.
             Held::Encrypted(_) => {}
@@ -95,7 +109,7 @@ impl Secrets {
                 let hex: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
                 push(hex.as_bytes());
                 push(hex.to_uppercase().as_bytes());
-                push(BASE64_STANDARD.encode(seed.as_ref()).trim_end_matches('=').as_bytes());
+                wrapped(seed.as_ref(), seed.len() / 2).for_each(|text| push(text.as_bytes()));
             }
         }
     }
@@ -152,15 +166,19 @@ impl Secrets {
 }
 
 /// Finds secret keys in the files that Git tracks, or would with `git add`, in
-/// the repository of the folder `root`. Outside of Git there are none to tell
-/// from others.
+/// the repository of the folder `root`; outside of Git in all files of the folder
+/// but those below `results`.
 ///
 /// # Errors
 /// If Git fails.
-pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Problem>> {
+pub fn in_repository(
+    root: &Path,
+    results: &[&Path],
+    secrets: &Secrets,
+) -> anyhow::Result<Vec<Problem>> {
     let root = std::path::absolute(root)?;
     if !root.ancestors().any(|dir| dir.join(".git").exists()) {
-        return Ok(Vec::new());
+        return Ok(in_folder(&root, results, secrets));
     }
     let top = capture("git", &["rev-parse", "--show-toplevel"], &root)?;
     let top = Path::new(top.trim());
@@ -171,13 +189,14 @@ pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Probl
         capture("git", &["ls-files", "-z", "--cached", "--others", "--exclude-standard"], top)?;
     let paths: Vec<_> = listed.split('\0').filter(|path| !path.is_empty()).collect();
     let problems = paths.into_par_iter().filter_map(|path| {
-        // Links lead elsewhere, and what was deleted is not there.
         let file = top.join(path);
-        let metadata = file.symlink_metadata().ok().filter(std::fs::Metadata::is_file)?;
-        if metadata.len() > MAX_FILE {
-            return None;
-        }
-        let bytes = std::fs::read(file).ok()?;
+        let bytes = match file.symlink_metadata() {
+            // Links lead elsewhere.
+            Ok(metadata) if !metadata.is_file() || metadata.len() > MAX_FILE => return None,
+            Ok(_) => std::fs::read(file).ok()?,
+            // What was deleted after `git add` is committed all the same.
+            Err(_) => capture("git", &["show", &format!(":{path}")], top).ok()?.into_bytes(),
+        };
         let in_project = Path::new(path).strip_prefix(&inner).ok().and_then(Path::to_str);
         secrets.problem(in_project.unwrap_or(path), &bytes)?;
         secrets.problem(path, &bytes)
@@ -185,6 +204,46 @@ pub fn in_repository(root: &Path, secrets: &Secrets) -> anyhow::Result<Vec<Probl
     let mut problems: Vec<_> = problems.collect();
     problems.sort();
     Ok(problems)
+}
+
+/// Finds secret keys in the files of a folder that is in no repository.
+fn in_folder(root: &Path, results: &[&Path], secrets: &Secrets) -> Vec<Problem> {
+    let results: Vec<_> = results.iter().filter_map(|path| path.canonicalize().ok()).collect();
+    let mut folders = vec![root.to_owned()];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in folder.read_dir().into_iter().flatten().flatten() {
+            let (path, Ok(metadata)) = (entry.path(), entry.metadata()) else { continue };
+            let is_result = || path.canonicalize().is_ok_and(|path| results.contains(&path));
+            let is_source = || !NOT_SOURCES.iter().any(|name| entry.file_name() == *name);
+            if metadata.is_dir() && is_source() && !is_result() {
+                folders.push(path);
+            } else if metadata.is_file() && metadata.len() <= MAX_FILE {
+                files.push(path);
+            }
+        }
+    }
+    let problem = |path: &PathBuf| {
+        let name = path.strip_prefix(root).ok()?.to_string_lossy().replace('\\', "/");
+        secrets.problem(&name, &std::fs::read(path).ok()?)
+    };
+    let mut problems: Vec<_> = files.par_iter().filter_map(problem).collect();
+    problems.sort();
+    problems
+}
+
+/// Writes parts of `bytes` in base64 as they are found in that of something larger:
+/// at each of the three places in a group, in both alphabets.
+fn wrapped(bytes: &[u8], part: usize) -> impl Iterator<Item = String> {
+    bytes.chunks_exact(part).flat_map(|part| {
+        (0..3).flat_map(move |place| {
+            let text = BASE64_STANDARD.encode([&[0; 3][..place], part].concat());
+            // Characters that hold bits of what stands before or after.
+            let (start, end) = ((place * 8).div_ceil(6), (place + part.len()) * 8 / 6);
+            let text = text[start..end].to_owned();
+            [text.replace('+', "-").replace('/', "_"), text]
+        })
+    })
 }
 
 /// Returns the public half of the key whose PEM block is at the start of `bytes`,
@@ -236,6 +295,7 @@ fn base64_len(bytes: &[u8]) -> usize {
 mod tests {
     use super::*;
     use crate::keys::{Passphrase, SecretKey};
+    use base64::prelude::BASE64_URL_SAFE;
 
     #[test]
     fn secret_keys_are_found_in_whatever_they_are_wrapped() {
@@ -269,7 +329,14 @@ mod tests {
         let hex: String = seed.iter().map(|byte| format!("{byte:02X}")).collect();
         let line = key.to_pem().lines().nth(1).unwrap().to_owned();
         let base64 = BASE64_STANDARD.encode(seed.as_ref());
-        for text in [seed.to_vec(), hex.into(), base64.into(), line.into()] {
+        let mut texts = vec![seed.to_vec(), hex.into(), base64.into(), line.into()];
+        // Of the whole file, wherever it begins, on one line or several.
+        for before in ["", "a", "ab"] {
+            let text = BASE64_STANDARD.encode(format!("{before}{}", *key.to_pem()));
+            let broken: Vec<_> = text.as_bytes().chunks(76).collect();
+            texts.extend([broken.join(&b'\n'), BASE64_URL_SAFE.encode(seed.as_ref()).into()]);
+        }
+        for text in texts {
             let text = [b"\0firmware ", &text[..], b" more"].concat();
             let leak = secrets.find(&text).unwrap();
             assert!(leak.message.contains("channel-0") && leak.is_own);

@@ -8,6 +8,7 @@ use crate::{
     },
     cli::Global,
     config,
+    keys::{KEYS, KeyError, KeyFolder},
     project::{Places, Project},
     signing,
     source::date_text,
@@ -100,7 +101,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         findings.problems.extend(place.against(&Place::new(published, args)?, &args.allow));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
-        findings.problems.extend(secrets::in_repository(&project.config.root, &secrets)?);
+        let results = [project.store_dir.as_path(), project.site_dir.as_path()];
+        let root = &project.config.root;
+        findings.problems.extend(secrets::in_repository(root, &results, &secrets)?);
+        let folder = KeyFolder::of(root, project.config.project.as_str());
+        if let Err(error @ KeyError::InRepository { .. }) = folder {
+            let (path, message) = (KEYS.into(), error.to_string());
+            findings.problems.push(Problem { path, message });
+        }
     }
     let Findings { problems, warnings, expires } = findings;
     if args.json {

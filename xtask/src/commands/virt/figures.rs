@@ -22,12 +22,12 @@ use std::{
 };
 use towline_descriptor::envelope::DESCRIPTOR_TYPE;
 
-/// Most memory that the client may need, in bytes: 16 KiB for the update, 4 KiB
-/// for the newest root and what a descriptor may say of who gets a release.
-const CLIENT_LIMIT: u64 = 20 * 1024;
+/// Most memory that the client may need, in bytes: 16 KiB for the update, 1 KiB
+/// for the newest root.
+const CLIENT_LIMIT: u64 = 17 * 1024;
 
 /// The same where it verifies signatures, and goes on to a newer root.
-const TRUSTING_CLIENT_LIMIT: u64 = 24 * 1024;
+const TRUSTING_CLIENT_LIMIT: u64 = 23 * 1024;
 
 /// Measures an update and its verification.
 pub(super) fn run(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {

@@ -27,6 +27,13 @@ fn secret_keys_are_found_on_the_site_and_in_the_repository() {
         assert!(shown.contains(&format!("{path_on_site}: has the secret key channel-")), "{shown}");
         fs::remove_file(project.path(path)).unwrap();
     }
+    // What is committed next is not what lies there.
+    project.write("staged.pem", &pem);
+    git(&["add", "staged.pem"]);
+    fs::remove_file(project.path("staged.pem")).unwrap();
+    let shown = problems(&project, &[]);
+    assert!(shown.contains("staged.pem: has the secret key channel-"), "{shown}");
+    git(&["rm", "--quiet", "--cached", "staged.pem"]);
     // Another key, encrypted and tracked.
     let body = "MIGjMF8GCSqGSIb3DQEFDTBSMDEGCSqGSIb3DQEFDDAkBBDQ0wSDpZ7ON0ZwSJQ2";
     let kind = "ENCRYPTED PRIVATE KEY";
@@ -35,7 +42,7 @@ fn secret_keys_are_found_on_the_site_and_in_the_repository() {
     git(&["add", "theirs.pem"]);
     let shown = problems(&project, &[]);
     assert!(shown.contains("theirs.pem: has a secret key (ENCRYPTED PRIVATE KEY)"), "{shown}");
-    fs::remove_file(project.path("theirs.pem")).unwrap();
+    git(&["rm", "--quiet", "--force", "theirs.pem"]);
     project.done(&["check"]);
 }
 
@@ -62,6 +69,23 @@ fn no_secret_is_in_what_the_commands_leave() {
         assert!(!text(&bytes).contains(line), "{}", path.display());
         assert_eq!(secrets.find(&bytes), None, "{}", path.display());
     }
+}
+
+#[test]
+fn secret_keys_are_found_where_there_is_no_repository() {
+    let project = signed();
+    project.done(&["check"]);
+    fs::create_dir_all(project.path("docs/target")).unwrap();
+    fs::copy(channel_key(&project), project.path("docs/note.txt")).unwrap();
+    let shown = problems(&project, &[]);
+    assert!(shown.contains("docs/note.txt: has the secret key channel-"), "{shown}");
+    fs::remove_file(project.path("docs/note.txt")).unwrap();
+    // The folder of keys itself is told by its name.
+    let inside = project.path("keys").display().to_string();
+    let output = project.xtask_with(&["check"], &[("TOWLINE_KEYS", &inside)]);
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(shown.contains("TOWLINE_KEYS: ") && shown.contains("must not be inside"), "{shown}");
 }
 
 /// An image is recorded for good: what is in it has to be known before.
