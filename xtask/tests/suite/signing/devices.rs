@@ -99,10 +99,10 @@ fn a_device_follows_a_rotation_and_refuses_the_key_of_before() {
     bench.done(&["keys", "rotate"]);
     bench.release("1.2.0");
     assert_eq!(bench.update(), "1.2.0");
-    bench.forge(&aside);
+    let sound = bench.forge(&aside);
     let refusal = bench.update();
     assert!(refusal.contains("too few keys of the channel signed"), "{refusal}");
-    bench.done(&["site"]);
+    bench.project.write(&format!("dist/site/{DESCRIPTOR}"), sound);
     assert_eq!(bench.update(), "up to date");
 }
 
