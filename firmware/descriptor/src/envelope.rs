@@ -220,15 +220,14 @@ fn signatures(value: Value<'_>) -> Option<Signatures<'_>> {
         let mut signature = None;
         json::read_object(object, |key, value| match key {
             "keyid" => set(&mut keyid, "signatures", value.into_str()),
-            "sig" => set(&mut signature, "signatures", payload(value)),
+            "sig" => set(&mut signature, "signatures", Some(payload(value))),
             _ => Ok(()),
         })?;
-        let signature = signature.and_then(|bytes| (&*bytes).try_into().ok()).ok_or(invalid)?;
-        match keyid.map(KeyId::from_str) {
-            Some(Ok(id)) => signatures.push((id, signature)).map_err(|_| invalid),
-            // Of a key that is named in another way: none of ours.
-            _ => Ok(()),
-        }
+        // A key that is named in another way is none of ours, and its signature
+        // may be of any kind.
+        let Some(Ok(id)) = keyid.map(KeyId::from_str) else { return Ok(()) };
+        let signature = signature.flatten().and_then(|bytes| (&*bytes).try_into().ok());
+        signatures.push((id, signature.ok_or(invalid)?)).map_err(|_| invalid)
     })
     .ok()?;
     Some(signatures)
@@ -375,6 +374,7 @@ mod tests {
     fn keys_of_other_schemes_are_skipped() {
         let a = Key([1; 32]);
         let other = signature(&a, &a).replace(&format!("{}", a.id()), "SHA256:abc");
+        let other = other.replace("\"sig\":\"", "\"sig\":\"AAAA");
         let unnamed = signature(&a, &a).replace(&format!("\"keyid\":\"{}\",", a.id()), "");
         assert_eq!(signers(&[other.clone(), unnamed.clone()], &role(1, &[1])), None);
         assert_eq!(signers(&[other, unnamed, signature(&a, &a)], &role(1, &[1])), Some(1));

@@ -56,7 +56,7 @@ use esp_radio::wifi::{ControllerConfig, CountryInfo, Interface, WifiController};
 use esp_rtos::embassy::Executor;
 use esp_storage::FlashStorage;
 use flash::SharedFlash;
-use log::{LevelFilter, error, info};
+use log::{LevelFilter, error, info, warn};
 use settings::Settings;
 use shared::Shared;
 use static_cell::{ConstStaticCell, StaticCell};
@@ -87,6 +87,9 @@ fn main() -> ! {
         Ok(ota) => ota,
         Err(error) => halt(error),
     };
+    if ota.layout().trusted_is_unfit {
+        warn!("the partition `towline` is of no use; what is trusted is known until the next reset");
+    }
     let guard = ota.guard(chip::reset_cause());
 
     match &guard {

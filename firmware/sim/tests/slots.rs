@@ -180,17 +180,23 @@ fn a_slot_is_made_of_whole_sectors_behind_the_table() {
 
 #[test]
 fn a_partition_for_trust_has_two_sectors_of_its_own() {
-    let layout = Layout::read(&mut device([Some("1.0.0"), None, None], [None, None]), 0x8000);
+    let read = |change: &dyn Fn(&mut [u8])| {
+        let mut flash = device([Some("1.0.0"), None, None], [None, None]);
+        change(&mut flash.bytes_mut()[0x8000 + 3 * 32..][..32]);
+        let layout = Layout::read(&mut flash, 0x8000).unwrap();
+        (layout.trusted, layout.trusted_is_unfit)
+    };
     let trusted = towline::Region { offset: Table::TRUSTED, size: 0x2000 };
-    assert_eq!(layout.unwrap().trusted, Some(trusted));
-    let entry = 3 * 32;
+    assert_eq!(read(&|_| {}), (Some(trusted), false));
+    // One that is of no use is left alone, and the device goes on without.
     for (at, value) in [(4, Table::OTADATA), (4, 0x1_0000), (4, 0x9100), (8, 0x1000), (8, 0)] {
-        assert_eq!(refusal(word(entry + at, value)), LayoutError::BadRegion);
+        let change = |entry: &mut [u8]| entry[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        assert_eq!(read(&change), (None, true), "{at} {value:#x}");
     }
+    // NVS that somebody called so is NVS.
+    assert_eq!(read(&|entry| entry[3] = 2), (None, true));
     // Under another name it is none of the client's.
-    let mut flash = device([Some("1.0.0"), None, None], [None, None]);
-    flash.bytes_mut()[0x8000 + entry + 12] = b'T';
-    assert_eq!(Layout::read(&mut flash, 0x8000).unwrap().trusted, None);
+    assert_eq!(read(&|entry| entry[12] = b'T'), (None, false));
 }
 
 #[test]

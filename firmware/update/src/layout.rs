@@ -20,7 +20,9 @@ const SUBTYPE_FACTORY: u8 = 0x00;
 const SUBTYPE_OTA_0: u8 = 0x10;
 const SUBTYPE_OTADATA: u8 = 0x00;
 const OTADATA_SIZE: u32 = 0x2000;
-/// Name and least size in bytes of the partition for what the device trusts.
+/// Subtype, name and least size in bytes of the partition for what the device
+/// trusts.
+const SUBTYPE_UNDEFINED: u8 = 0x06;
 const TRUSTED_LABEL: &[u8; 16] = b"towline\0\0\0\0\0\0\0\0\0";
 const TRUSTED_SIZE: u32 = 2 * SECTOR;
 
@@ -59,6 +61,10 @@ pub struct Layout {
     /// The data partition `towline`, where there is one: what the device
     /// [trusts](crate::trust) outlives a reset there.
     pub trusted: Option<Region>,
+    /// Whether there is a partition `towline` that is of no use: not of subtype
+    /// undefined, smaller than 0x2000 bytes, or no region of its own. It is left
+    /// alone.
+    pub trusted_is_unfit: bool,
     slots: heapless::Vec<Region, MAX_SLOTS>,
 }
 
@@ -73,9 +79,8 @@ pub enum LayoutError<E> {
     BadEntry,
     /// No `otadata` partition of 0x2000 bytes: boot selection has no place.
     NoOtadata,
-    /// A slot, otadata or the partition `towline` is empty or not made of whole
-    /// sectors, or lies outside the flash, before the end of the partition table,
-    /// or over another; or `towline` has fewer than 0x2000 bytes.
+    /// A slot or otadata is empty or not made of whole sectors, or lies outside
+    /// the flash, before the end of the partition table, or over another.
     BadRegion,
     /// The app slots have a gap, or one of them is there twice: the bootloader
     /// counts them, and would take a sequence number for another slot.
@@ -97,6 +102,7 @@ impl Layout {
         let mut otadata = None;
         let mut factory = None;
         let mut trusted = None;
+        let mut trusted_is_unfit = false;
         let mut slots = [None; MAX_SLOTS];
         let mut count = 0;
         for index in 0..MAX_ENTRIES {
@@ -127,7 +133,11 @@ impl Layout {
                 (TYPE_DATA, SUBTYPE_OTADATA) if region.size == OTADATA_SIZE => {
                     otadata = Some(region);
                 }
-                (TYPE_DATA, _) if entry[12..28] == *TRUSTED_LABEL => trusted = Some(region),
+                (TYPE_DATA, subtype) if entry[12..28] == *TRUSTED_LABEL => {
+                    let fits = subtype == SUBTYPE_UNDEFINED && region.size >= TRUSTED_SIZE;
+                    trusted_is_unfit |= !fits;
+                    trusted = fits.then_some(region);
+                }
                 _ => {}
             }
         }
@@ -140,12 +150,16 @@ impl Layout {
             return Err(LayoutError::TooFewSlots);
         }
         let otadata = otadata.ok_or(LayoutError::NoOtadata)?;
-        let layout = Self { otadata, factory, trusted, slots };
-        if layout.regions_are_sound(offset + SECTOR, flash.capacity()) {
-            Ok(layout)
-        } else {
-            Err(LayoutError::BadRegion)
+        let mut layout = Self { otadata, factory, trusted: None, trusted_is_unfit, slots };
+        let are_sound = |layout: &Self| layout.regions_are_sound(offset + SECTOR, flash.capacity());
+        if !are_sound(&layout) {
+            return Err(LayoutError::BadRegion);
         }
+        layout.trusted = trusted;
+        if !are_sound(&layout) {
+            (layout.trusted, layout.trusted_is_unfit) = (None, true);
+        }
+        Ok(layout)
     }
 
     /// Returns whether every region may be erased without harm to another: it
@@ -156,15 +170,13 @@ impl Layout {
         let is_whole = |a: &Region| {
             a.size > 0 && a.offset.is_multiple_of(SECTOR) && a.size.is_multiple_of(SECTOR)
         };
-        let has_room = self.trusted.is_none_or(|trusted| trusted.size >= TRUSTED_SIZE);
-        has_room
-            && regions().enumerate().all(|(index, a)| {
-                let apart = |b: &Region| a.end() <= b.offset.into() || b.end() <= a.offset.into();
-                is_whole(a)
-                    && a.offset >= start
-                    && a.end() <= capacity as u64
-                    && regions().take(index).all(apart)
-            })
+        regions().enumerate().all(|(index, a)| {
+            let apart = |b: &Region| a.end() <= b.offset.into() || b.end() <= a.offset.into();
+            is_whole(a)
+                && a.offset >= start
+                && a.end() <= capacity as u64
+                && regions().take(index).all(apart)
+        })
     }
 
     /// Returns the app slots in their order, at least two.
@@ -217,8 +229,8 @@ impl<E> fmt::Display for LayoutError<E> {
             Self::NoTable => "no partition table",
             Self::BadEntry => "the partition table has an entry that is none",
             Self::BadRegion => {
-                "an app slot, otadata or towline is too small or not made of whole sectors, or lies \
-                 outside the flash or over another"
+                "an app slot or otadata is not made of whole sectors, or lies outside the flash or \
+                 over another"
             }
             Self::SlotNumbers => "the app slots do not count up from ota_0, each once",
             Self::NoOtadata => "the partition table has no otadata partition of 0x2000 bytes",
