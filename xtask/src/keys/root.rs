@@ -287,11 +287,6 @@ impl Role {
     pub fn count(&self, signers: &[PublicKey]) -> usize {
         self.keys.iter().filter(|key| signers.contains(key)).count()
     }
-
-    /// Returns whether enough keys of the role are among `signers`.
-    pub fn is_met_by(&self, signers: &[PublicKey]) -> bool {
-        self.count(signers) >= usize::from(self.threshold)
-    }
 }
 
 #[cfg(test)]

@@ -56,10 +56,14 @@ impl Bench {
 
     /// Lets the device poll; returns what it installed, or why it did not.
     fn update(&self) -> String {
+        self.update_with("root-1")
+    }
+
+    /// Lets the device poll with firmware that was built with this root.
+    fn update_with(&self, root: &str) -> String {
         let ca = self.host.ca.display().to_string();
-        let output = self.run(&[
-            "sim", "update", "--target", "esp32c3", "--root", "root-1", "--ca", &ca, "--json",
-        ]);
+        let output = self
+            .run(&["sim", "update", "--target", "esp32c3", "--root", root, "--ca", &ca, "--json"]);
         match output.status.success() {
             false => text(&output.stderr),
             true => {
@@ -120,6 +124,50 @@ fn a_device_goes_on_after_the_loss_of_the_channel_key() {
     assert_eq!(bench.update(), "1.2.0");
     bench.release("1.3.0");
     assert_eq!(bench.update(), "1.3.0");
+}
+
+#[test]
+fn a_device_refuses_a_key_that_was_revoked() {
+    let bench = Bench::new();
+    let revoked = channel_key(&bench.project);
+    bench.done(&["keys", "add"]);
+    bench.release("1.1.0");
+    assert_eq!(bench.update(), "1.1.0");
+    let name = revoked.file_stem().unwrap().to_str().unwrap();
+    bench.done(&["keys", "revoke", name.strip_prefix("channel-").unwrap()]);
+    bench.release("1.2.0");
+    assert_eq!(bench.update(), "1.2.0");
+    bench.forge(&revoked);
+    let refusal = bench.update();
+    assert!(refusal.contains("too few keys of the channel signed"), "{refusal}");
+}
+
+/// As the tutorial tells it.
+#[test]
+fn a_fleet_is_led_to_a_new_chain_when_the_root_key_is_lost() {
+    let bench = Bench::new();
+    let path = |name: &str| bench.project.path(name);
+    let channel = channel_key(&bench.project).with_extension("pub");
+    fs::rename(path("root"), path("root-of-before")).unwrap();
+    bench.done(&["keys", "init"]);
+    bench.done(&["keys", "add", channel.to_str().unwrap()]);
+    bench.done(&["keys", "export", "--out", "root-2"]);
+    bench.project.build(&CHIP, "1.1.0");
+    bench.done(&["release", "--no-site"]);
+    fs::rename(path("root"), path("root-of-tomorrow")).unwrap();
+    fs::rename(path("root-of-before"), path("root")).unwrap();
+    bench.done(&["site"]);
+    assert_eq!(bench.update(), "1.1.0");
+    // The new firmware believes the old key too, and finds no other root.
+    assert_eq!(bench.update_with("root-2"), "up to date");
+    bench.release("1.2.0");
+    assert_eq!(bench.update_with("root-2"), "1.2.0");
+    // Once all devices run such firmware, the old chain goes.
+    fs::rename(path("root"), path("root-of-before")).unwrap();
+    fs::rename(path("root-of-tomorrow"), path("root")).unwrap();
+    fs::remove_dir_all(path("dist/site")).unwrap();
+    bench.release("1.3.0");
+    assert_eq!(bench.update_with("root-2"), "1.3.0");
 }
 
 /// A thief's number is the highest there is, and both devices and the publisher
