@@ -8,6 +8,9 @@ use std::path::Path;
 /// there is neither Git nor `SOURCE_DATE_EPOCH`.
 const NO_DATE: i64 = 315_532_800;
 
+/// Seconds of a day.
+pub(crate) const DAY: u64 = 24 * 60 * 60;
+
 /// What is built.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {

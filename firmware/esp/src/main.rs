@@ -88,7 +88,9 @@ fn main() -> ! {
         Err(error) => halt(error),
     };
     if ota.layout().trusted_is_unfit {
-        warn!("the partition `towline` is of no use; what is trusted is known until the next reset");
+        warn!(
+            "the partition `towline` is of no use; what is trusted is known until the next reset"
+        );
     }
     let guard = ota.guard(chip::reset_cause());
 

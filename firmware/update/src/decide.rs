@@ -271,23 +271,6 @@ fn agree(offered: Option<&str>, own: Option<&str>) -> bool {
 }
 
 impl Reason {
-    /// Returns whether the release is sound and for devices like this one, and
-    /// is held back by what its publisher says of it.
-    pub fn is_held_back(self) -> bool {
-        matches!(
-            self,
-            Self::TooOld
-                | Self::NotForThisDevice
-                | Self::Paused
-                | Self::NotInRollout
-                | Self::NotYet
-                | Self::Ended
-                | Self::OutsideWindow
-                | Self::NeedsApproval
-                | Self::ClockUnset
-        )
-    }
-
     /// Returns whether the same offer meets the same answer until the device is
     /// reset, whatever the time is and whoever asks.
     pub(crate) fn lasts_until_reset(self) -> bool {

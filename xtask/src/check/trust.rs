@@ -9,6 +9,7 @@ use crate::{
     name::ChannelName,
     signing::{CLOCK_SLACK, artifacts, minisig},
     site::{INDEX, Index, IndexArtifact, IndexRelease},
+    source::DAY,
     source::date_text,
 };
 use std::collections::BTreeMap;
@@ -17,9 +18,6 @@ use towline_descriptor::{Descriptor, Document};
 
 /// The listed files of a site, or why they cannot be read.
 pub(super) type Contents<'a> = BTreeMap<&'a str, Result<Vec<u8>, String>>;
-
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 
 /// What a site says of its keys.
 pub(super) struct Trust<'a> {

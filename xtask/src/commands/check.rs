@@ -11,7 +11,7 @@ use crate::{
     keys::{KEYS, KeyError, KeyFolder},
     project::{Places, Project},
     signing,
-    source::date_text,
+    source::{DAY, date_text},
     ui,
 };
 use anyhow::Result;
@@ -21,9 +21,6 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 
 /// Check a site as its clients will use it.
 ///

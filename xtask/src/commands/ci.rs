@@ -21,7 +21,7 @@ use std::{
 /// repository.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Run these steps only.
+    /// Run these steps only; `clippy` is each step whose name begins with it.
     #[arg(long, value_delimiter = ',', value_name = "STEPS")]
     only: Vec<String>,
     /// List the steps.
@@ -66,6 +66,11 @@ impl Tools {
 }
 
 impl Step {
+    /// Returns whether the step, or the group of steps that it belongs to, is called that.
+    fn is(&self, name: &str) -> bool {
+        self.name == name || self.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'))
+    }
+
     fn needing(self, needs: &'static [Tools]) -> Self {
         Self { needs, ..self }
     }
@@ -83,12 +88,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if let Some(unknown) =
-        args.only.iter().find(|name| !steps.iter().any(|step| step.name == **name))
-    {
+    if let Some(unknown) = args.only.iter().find(|name| !steps.iter().any(|step| step.is(name))) {
         bail!("there is no step `{unknown}`; `cargo xtask ci --list` lists them");
     }
-    steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| name == step.name));
+    steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| step.is(name)));
 
     let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz, Tools::Machine];
     let needed =

@@ -11,13 +11,11 @@ use crate::{
     release::Record,
     signing::{self, Signer, SigningError, Standing, artifacts},
     site::{SiteError, render},
+    source::DAY,
     ui::{self, Hinted},
 };
 use anyhow::Result;
 use std::process::ExitCode;
-
-/// Seconds of a day.
-const DAY: u64 = 24 * 60 * 60;
 
 /// Render the site from the release records, without building firmware.
 ///

@@ -4,10 +4,10 @@ use crate::keys::{
     chain::Signed,
     root::{Change, Root},
 };
+use crate::source::DAY;
 use towline::ed25519;
-use towline_descriptor::{Chip, Patch, Policy, Sha256};
+use towline_descriptor::{Chip, Sha256};
 
-const DAY: u64 = 86_400;
 const VALID: u64 = 30 * DAY;
 
 fn key(seed: u8) -> SecretKey {
@@ -229,29 +229,4 @@ fn roots_of_the_site_that_stands_are_kept() {
             "{error}"
         );
     }
-}
-
-#[test]
-fn a_descriptor_with_two_patches_and_a_policy_is_at_most_1536_bytes() {
-    let mut whole = descriptor();
-    whole.path = "https://towline-fw.github.io/towline/firmware/towline-device/1.4.0-rc.1/esp32c3-app-0123456789ab.bin";
-    whole.notes = Some("Brighter, and starts faster.");
-    whole.policy = Policy {
-        not_before: Some(1_790_000_000),
-        window: Some(towline_descriptor::Window { start: 120, end: 270 }),
-        approval: true,
-        ..Policy::default()
-    };
-    for seed in [1, 2] {
-        let patch = Patch {
-            from_sha256: Sha256([seed; 32]),
-            alg: "heatshrink",
-            path: "esp32c3-patch-0123456789ab.bin",
-            size: 100_000,
-            sha256: Sha256([seed + 2; 32]),
-        };
-        whole.patches.push(patch).unwrap();
-    }
-    let sealed = seal(&signer(chain(&[]), &[2], b"", 1_790_000_000), &whole).unwrap();
-    assert!(sealed.len() <= 1536, "{}", sealed.len());
 }

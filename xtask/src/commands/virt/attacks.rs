@@ -145,7 +145,7 @@ pub(super) fn signed(payload: &Value, keys: &[u8]) -> String {
 
 /// Keys that may do something, as a root names them.
 pub(super) fn role(threshold: u8, keys: &[u8]) -> Value {
-    let keys: Vec<_> = keys.iter().map(|key| Signer::new(*key).public().to_string()).collect();
+    let keys: Vec<_> = keys.iter().map(|key| Signer::new(*key).key().to_string()).collect();
     json!({ "threshold": threshold, "keys": keys })
 }
 

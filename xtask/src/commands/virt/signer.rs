@@ -1,36 +1,10 @@
-//! Keys of hosts that are honest and of hosts that are not: what `keys` and
+//! Envelopes of hosts that are honest and of hosts that are not: what `keys` and
 //! `release` do, and what they never would.
 
 use base64::prelude::{BASE64_STANDARD, Engine};
-use ed25519_compact::{KeyPair, Seed};
 use serde_json::{Value, json};
-use towline_descriptor::{Key, envelope::pre_authentication};
-
-/// A key pair.
-#[derive(Clone)]
-pub(super) struct Signer(KeyPair);
-
-impl Signer {
-    /// Makes the key of a number.
-    pub(super) fn new(number: u8) -> Self {
-        Self(KeyPair::from_seed(Seed::new([number; 32])))
-    }
-
-    /// Returns the public key.
-    pub(super) fn public(&self) -> Key {
-        Key(*self.0.pk)
-    }
-
-    /// Signs a payload of a type.
-    pub(super) fn sign(&self, payload_type: &str, payload: &[u8]) -> [u8; 64] {
-        let mut signature = [0; 64];
-        pre_authentication(payload_type, payload, |parts| {
-            signature = *self.0.sk.sign(parts.concat(), None);
-            true
-        });
-        signature
-    }
-}
+use towline_descriptor::Key;
+pub(super) use towline_sim::signing::Signer;
 
 /// Signed bytes, or what is made to look like them.
 #[derive(Clone)]
@@ -39,7 +13,7 @@ pub(super) struct Envelope(pub(super) Value);
 /// Signs a payload with each of the keys.
 pub(super) fn envelope(payload_type: &str, payload: &[u8], keys: &[&Signer]) -> Envelope {
     let signatures: Vec<_> =
-        keys.iter().map(|key| signature(&key.public(), &key.sign(payload_type, payload))).collect();
+        keys.iter().map(|key| signature(&key.key(), &key.sign(payload_type, payload).0)).collect();
     Envelope(json!({
         "payloadType": payload_type,
         "payload": BASE64_STANDARD.encode(payload),

@@ -64,7 +64,6 @@ fn a_sealed_descriptor_with_two_patches_and_a_policy_has_at_most_1500_bytes() {
         assert!(descriptor.min_from.is_some() && descriptor.policy.approval);
         assert_eq!(descriptor.rollout.percent.to_string(), "25");
         let bytes = sealed(&descriptor, 1).len();
-        println!("{bytes} bytes, {} of them payload before base64", payload(&descriptor).len());
         assert!(bytes <= 1500, "{bytes} bytes");
     });
 }

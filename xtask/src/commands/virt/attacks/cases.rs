@@ -175,14 +175,14 @@ fn signatures(stage: &Stage) -> Vec<Case> {
             .to_string()
     };
     let (first, second) = (Signer::new(STABLE), Signer::new(SECOND));
-    let own = first.sign(DESCRIPTOR_TYPE, text.as_bytes());
+    let own = first.sign(DESCRIPTOR_TYPE, text.as_bytes()).0;
     // Two keys have to sign: said by a root that the device goes on to.
     let both = root(2, role(1, &[ROOT]), role(2, &[STABLE, SECOND]));
     let both = vec![(2, published(&both, &[ROOT]))];
     let twice = vec![
-        signature(&first.public(), &own),
-        signature(&first.public(), &own),
-        signature(&second.public(), &own),
+        signature(&first.key(), &own),
+        signature(&first.key(), &own),
+        signature(&second.key(), &own),
     ];
     let mut wrapped = own;
     let mut carry = 0;
@@ -197,19 +197,19 @@ fn signatures(stage: &Stage) -> Vec<Case> {
     forged[0] = 1;
     // A sound one beside it, that the device knows from this root alone.
     let mut careless = root(2, role(1, &[ROOT]), role(1, &[SECOND]));
-    careless["roles"]["stable"]["keys"] = json!([weak.to_string(), second.public().to_string()]);
+    careless["roles"]["stable"]["keys"] = json!([weak.to_string(), second.key().to_string()]);
     let careless = vec![(2, published(&careless, &[ROOT]))];
     vec![
         one("20 a key that nobody named", signed(&payload, &[STRANGER]), few.clone()),
         one(
             "20 the key of the channel, under another's name",
-            with(vec![signature(&Signer::new(STRANGER).public(), &own)], DESCRIPTOR_TYPE),
+            with(vec![signature(&Signer::new(STRANGER).key(), &own)], DESCRIPTOR_TYPE),
             few.clone(),
         ),
         one(
             "20 the type of another document",
             with(
-                vec![signature(&first.public(), &first.sign(ROOT_TYPE, text.as_bytes()))],
+                vec![signature(&first.key(), &first.sign(ROOT_TYPE, text.as_bytes()).0)],
                 ROOT_TYPE,
             ),
             Expected::Refuses("descriptor refused: "),
@@ -235,7 +235,7 @@ fn signatures(stage: &Stage) -> Vec<Case> {
         },
         one(
             "21 S beyond the order of the group",
-            with(vec![signature(&first.public(), &wrapped)], DESCRIPTOR_TYPE),
+            with(vec![signature(&first.key(), &wrapped)], DESCRIPTOR_TYPE),
             few.clone(),
         ),
         Case {
