@@ -1,9 +1,13 @@
 //! The command line.
 
+#[cfg(feature = "github")]
+use crate::commands::publish;
+#[cfg(feature = "new")]
+use crate::commands::{init, new};
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, keys, plan, policy, push, release,
-        rollout, serve, sim, site, virt,
+        build, check, ci, completions, doctor, edit, flash, keys, man, merge, notes, plan, policy,
+        push, release, rollout, serve, sim, site, virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -44,10 +48,18 @@ impl Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[cfg(feature = "new")]
+    New(new::Args),
+    #[cfg(feature = "new")]
+    Init(init::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Build(build::Args),
     Release(release::Args),
+    Notes(notes::Args),
+    Merge(merge::Args),
+    #[cfg(feature = "github")]
+    Publish(publish::Args),
     Site(site::Args),
     Promote(edit::Promote),
     Pin(edit::Pin),
@@ -63,6 +75,7 @@ enum Command {
     Sim(sim::Args),
     Virt(virt::Args),
     Completions(completions::Args),
+    Man(man::Args),
     Ci(ci::Args),
 }
 
@@ -87,10 +100,18 @@ pub fn main() -> ExitCode {
 pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
+        #[cfg(feature = "new")]
+        Command::New(args) => new::run(&global, &args),
+        #[cfg(feature = "new")]
+        Command::Init(args) => init::run(&global, &args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Build(args) => build::run(&global, &args),
         Command::Release(args) => release::run(&global, &args),
+        Command::Notes(args) => notes::run(&global, &args),
+        Command::Merge(args) => merge::run(&global, &args),
+        #[cfg(feature = "github")]
+        Command::Publish(args) => publish::run(&global, &args),
         Command::Site(args) => site::run(&global, &args),
         Command::Promote(args) => edit::promote(&global, &args),
         Command::Pin(args) => edit::pin(&global, &args),
@@ -106,6 +127,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => sim::run(&global, &args),
         Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
         Command::Ci(args) => ci::run(&global, &args),
     }
 }

@@ -15,7 +15,8 @@ use std::{
 /// the work of many.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for secret in [CHANNEL_KEY, PASSPHRASE, KEYS] {
+    let tokens = ["GITHUB_TOKEN", "GH_TOKEN"];
+    for secret in [CHANNEL_KEY, PASSPHRASE, KEYS].into_iter().chain(tokens) {
         command.env_remove(secret);
     }
     command

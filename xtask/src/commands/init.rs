@@ -1,0 +1,13 @@
+//! `init`.
+
+use crate::cli::Global;
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+/// Add Towline to a project that there is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_global: &Global, _args: &Args) -> Result<ExitCode> {
+    bail!("not there yet")
+}

@@ -1,0 +1,13 @@
+//! `new`.
+
+use crate::cli::Global;
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+/// Make a new project that publishes firmware.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_global: &Global, _args: &Args) -> Result<ExitCode> {
+    bail!("not there yet")
+}

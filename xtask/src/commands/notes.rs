@@ -1,0 +1,13 @@
+//! `notes`.
+
+use crate::cli::Global;
+use anyhow::{Result, bail};
+use std::process::ExitCode;
+
+/// Print the notes of a release.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_global: &Global, _args: &Args) -> Result<ExitCode> {
+    bail!("not there yet")
+}
