@@ -5,10 +5,12 @@
 
 mod check;
 mod error;
+pub(crate) mod github;
 mod psram;
 
 pub use check::{Check, PublicPath};
 pub use error::ConfigError;
+pub use github::{ApiUrl, GitHub, Repository, TagPrefix};
 
 use crate::name::{ChannelName, ProjectName, TargetName};
 use espflash::flasher::{FlashFrequency, FlashMode, FlashSize};
@@ -54,6 +56,8 @@ pub struct Config {
     pub signing: Signing,
     /// What a check lets pass.
     pub check: Check,
+    /// Where releases are published on GitHub.
+    pub github: GitHub,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -164,6 +168,8 @@ struct Raw {
     #[serde(default)]
     check: Check,
     #[serde(default)]
+    github: GitHub,
+    #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
 }
@@ -267,6 +273,7 @@ impl Config {
             installer: raw.installer,
             signing: raw.signing,
             check: raw.check,
+            github: raw.github,
             targets,
         })
     }

@@ -33,6 +33,8 @@ pub mod config;
 pub mod demo;
 pub mod disk;
 pub mod flash;
+#[cfg(feature = "github")]
+pub mod github;
 pub mod image;
 pub mod installer;
 pub mod keys;

@@ -10,7 +10,7 @@ use crate::{
     release::{Admission, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
     site::artifact_path,
     source::Source,
-    store::{Store, StoreError, artifact_of, artifact_with},
+    store::{Keep, StoreError, artifact_of, artifact_with},
 };
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -135,7 +135,7 @@ impl Draft {
     /// [`KeepError`]; a release that breaks a rule leaves no trace.
     pub fn keep(
         &self,
-        store: &impl Store,
+        store: &impl Keep,
         existing: &[Record],
         dropped: &[TargetName],
     ) -> Result<Admission, KeepError> {
@@ -164,7 +164,7 @@ impl Draft {
     ///
     /// # Errors
     /// If one cannot be written.
-    pub fn put_artifacts(&self, store: &impl Store) -> Result<(), StoreError> {
+    pub fn put_artifacts(&self, store: &impl Keep) -> Result<(), StoreError> {
         let targets: Vec<_> = self.record.targets.values().zip(&self.images).collect();
         targets.into_par_iter().try_for_each(|(target, images)| {
             store.put_artifact(&target.app, &images.app)?;
@@ -260,7 +260,7 @@ mod tests {
         },
         signing::{Signer, Standing, artifacts},
         site::{SiteError, render},
-        store::{DirectoryStore, sha256},
+        store::{DirectoryStore, Store as _, sha256},
     };
     use std::{
         collections::{BTreeMap, BTreeSet},

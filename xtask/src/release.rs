@@ -36,6 +36,20 @@ pub struct Record {
     pub targets: IndexMap<TargetName, TargetRecord>,
 }
 
+impl Record {
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &[u8]) -> Result<Self, String> {
+        let record: Self = serde_json::from_slice(text).map_err(|error| error.to_string())?;
+        if record.fmt != FORMAT {
+            return Err(format!("format {} is not known, only {FORMAT}", record.fmt));
+        }
+        Ok(record)
+    }
+}
+
 /// What was built for a target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetRecord {

@@ -8,7 +8,7 @@
 
 use crate::{
     disk::Disk,
-    release::{Artifact, FORMAT, Record},
+    release::{Artifact, Record},
 };
 use sha2::{Digest, Sha256 as Hasher};
 use std::{
@@ -17,7 +17,7 @@ use std::{
 };
 use towline_descriptor::{Sha256, Version};
 
-/// Keeps records and artifacts.
+/// Has records and artifacts.
 pub trait Store: Sync {
     /// Returns all records, lowest version first.
     ///
@@ -36,7 +36,10 @@ pub trait Store: Sync {
     /// # Errors
     /// If it is missing or cannot be written.
     fn copy_artifact(&self, artifact: &Artifact, path: &Path) -> Result<(), StoreError>;
+}
 
+/// Keeps records and artifacts.
+pub trait Keep: Store {
     /// Keeps an artifact, if it is not kept yet, with its bytes.
     ///
     /// # Errors
@@ -82,6 +85,9 @@ pub enum StoreError {
     /// An artifact is too large to be one.
     #[error("{0} bytes are too large for an artifact")]
     TooLarge(usize),
+    /// A store that is not on this machine failed.
+    #[error("{0}")]
+    Remote(String),
 }
 
 /// Keeps other runs from changing a store.
@@ -144,8 +150,27 @@ impl DirectoryStore {
         Ok(())
     }
 
+    /// Returns the bytes of the record of a version, as they are kept.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn record_text(&self, version: &Version) -> Result<Vec<u8>, StoreError> {
+        let path = self.record_path(version);
+        std::fs::read(&path).map_err(|source| StoreError::Io { path, source })
+    }
+
+    /// Returns whether there is a file for an artifact, of the size that it has.
+    pub fn has_artifact(&self, artifact: &Artifact) -> bool {
+        let file = self.path(&artifact.sha256).metadata();
+        file.is_ok_and(|file| file.len() == u64::from(artifact.size))
+    }
+
     fn path(&self, sha256: &Sha256) -> PathBuf {
         self.artifacts.join(sha256.to_string())
+    }
+
+    fn record_path(&self, version: &Version) -> PathBuf {
+        self.releases.join(format!("{version}.json"))
     }
 }
 
@@ -205,7 +230,9 @@ impl Store for DirectoryStore {
         let from = self.path(&artifact.sha256);
         self.disk.copy(&from, path).map_err(|source| StoreError::Io { path: from, source })
     }
+}
 
+impl Keep for DirectoryStore {
     fn put_artifact(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), StoreError> {
         // What is there is trusted only if it is what it says.
         if self.artifact(artifact).is_err() {
@@ -216,7 +243,7 @@ impl Store for DirectoryStore {
     }
 
     fn put_record(&self, record: &Record) -> Result<(), StoreError> {
-        let path = self.releases.join(format!("{}.json", record.version));
+        let path = self.record_path(&record.version);
         let mut text = serde_json::to_vec_pretty(record).expect("a record is plain data");
         text.push(b'\n');
         self.disk.write(&path, &text).map_err(|source| StoreError::Io { path, source })
@@ -227,10 +254,7 @@ fn read_record(path: &Path) -> Result<Record, StoreError> {
     let fault = |reason: String| StoreError::Record { path: path.to_owned(), reason };
     let text =
         std::fs::read(path).map_err(|source| StoreError::Io { path: path.to_owned(), source })?;
-    let record: Record = serde_json::from_slice(&text).map_err(|error| fault(error.to_string()))?;
-    if record.fmt != FORMAT {
-        return Err(fault(format!("format {} is not known, only {FORMAT}", record.fmt)));
-    }
+    let record = Record::parse(&text).map_err(fault)?;
     let stem = path.file_stem().unwrap_or_default();
     if stem != Version::as_str(&record.version) {
         return Err(fault(format!("it is of version {}", record.version)));

@@ -130,9 +130,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         Some(installer) => {
             ui.say("rendering and checking the site");
             let render = || -> Result<_> {
-                let signer = site::signer(&project, &releases, false)?;
-                let warnings =
-                    site::write(&project, &channels, &releases, installer, signer.as_ref())?;
+                let signer = site::signer(&project, &store, &releases, false)?;
+                let warnings = site::write(
+                    &project,
+                    &store,
+                    &channels,
+                    &releases,
+                    installer,
+                    signer.as_ref(),
+                )?;
                 Ok((signer, warnings))
             };
             let (signer, warnings) = match render() {

@@ -12,16 +12,26 @@ use crate::{
     signing::{self, Signer, SigningError, Standing, artifacts},
     site::{SiteError, render},
     source::DAY,
+    store::Store,
     ui::{self, Hinted},
 };
+#[cfg(feature = "github")]
+use crate::{
+    github::{Place, Token, api::Api, store::GithubStore},
+    ui::Ui,
+};
 use anyhow::Result;
-use std::process::ExitCode;
+use std::{fmt::Display, process::ExitCode};
 
 /// Render the site from the release records, without building firmware.
 ///
 /// Run it after channels.toml has changed. The same records, configuration and
 /// channels give the same bytes on any machine. The new site is checked before
 /// it takes the place of the old one.
+///
+/// With `--from github` the releases are those that the project has published on
+/// GitHub. The folder of the store keeps what was downloaded: an unchanged run
+/// downloads nothing. Releases that are in the folder alone are not rendered.
 ///
 /// In a project with keys, what the channels serve is signed. What stands in the
 /// folder of the site and says the same is kept while it is less than half
@@ -35,32 +45,92 @@ pub(crate) struct Args {
     /// For a scheduled run: signed descriptors expire.
     #[arg(long)]
     refresh: bool,
+    /// Where the releases are.
+    #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
+    from: From,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    /// In the folder of the store.
+    #[default]
+    Store,
+    /// On GitHub.
+    #[cfg(feature = "github")]
+    Github,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &args.places)?;
-    let releases = project.releases()?;
-    if releases.is_empty() {
-        let message = format!("no release in {}", project.store_dir.display());
-        return Err(Hinted::new(message, "make one with `cargo xtask release`").into());
-    }
     let ui = global.ui();
+    // What is missing here shows before the long work begins.
+    if args.from == From::Store {
+        refuse_none(&project.releases()?, &project.store_dir.display(), "release")?;
+    }
     let installer = Installer::beside_program()?.built(ui)?;
     let _lock =
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
+    match args.from {
+        From::Store => render_from(&project, &project.store(), &installer, args.refresh),
+        #[cfg(feature = "github")]
+        From::Github => {
+            let store = github(&project, ui)?;
+            render_from(&project, &store, &installer, args.refresh)
+        }
+    }
+}
+
+/// Renders the site of the releases of a store.
+fn render_from(
+    project: &Project,
+    store: &impl Store,
+    installer: &Bundle,
+    refresh: bool,
+) -> Result<ExitCode> {
+    let releases = store.records()?;
     let channels = project.channels()?;
-    let signer = signer(&project, &releases, args.refresh)?;
-    let warnings = write(&project, &channels, &releases, &installer, signer.as_ref())?;
+    let signer = signer(project, store, &releases, refresh)?;
+    let warnings = write(project, store, &channels, &releases, installer, signer.as_ref())?;
     warn(&warnings);
     println!("{}", project.site_dir.display());
     tell(signer.as_ref());
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses to render a site of nothing.
+fn refuse_none(releases: &[Record], place: &dyn Display, command: &str) -> Result<()> {
+    if !releases.is_empty() {
+        return Ok(());
+    }
+    let message = format!("no release in {place}");
+    Err(Hinted::new(message, format!("make one with `cargo xtask {command}`")).into())
+}
+
+/// Opens the releases on GitHub, with what the site needs of them at hand.
+#[cfg(feature = "github")]
+fn github(project: &Project, ui: Ui) -> Result<GithubStore> {
+    let place = Place::of(&project.config)?;
+    let repository = place.repository.clone();
+    ui.say(format_args!("fetching the releases of {repository}"));
+    let token = Token::of_environment()?;
+    let api = || Ok(Api::new(place, token, ui)?);
+    let (name, disk) = (&project.config.project, Disk::default());
+    let store = GithubStore::open(api, name, &project.store_dir, &disk)?;
+    if !store.ignored().is_empty() {
+        let tags = store.ignored().join(", ");
+        ui.say(format_args!("left out, for they have no record or another tag: {tags}"));
+    }
+    let releases = store.records()?;
+    refuse_none(&releases, &repository, "publish")?;
+    store.fetch(&releases, ui)?;
+    Ok(store)
+}
+
 /// Makes the signer of a project with the keys at hand; `None` if the project
 /// has no keys.
 pub(crate) fn signer(
     project: &Project,
+    store: &impl Store,
     releases: &[Record],
     refresh: bool,
 ) -> Result<Option<Signer>> {
@@ -78,7 +148,7 @@ pub(crate) fn signer(
         releases,
         &root,
         &keys,
-        &project.store(),
+        store,
         &project.store_dir.join("signatures"),
         &Disk::default(),
     )?;
@@ -182,6 +252,7 @@ pub(crate) fn warn(warnings: &[String]) {
 /// Renders, writes and checks the site of a project. Returns its warnings.
 pub(crate) fn write(
     project: &Project,
+    store: &impl Store,
     channels: &Channels,
     releases: &[Record],
     installer: &Bundle,
@@ -193,7 +264,6 @@ pub(crate) fn write(
     let site = render(&project.config, channels, releases, installer, signer)?;
     let receipts = project.store_dir.join(".checked.json");
     let secrets = secrets(project, signer.map(Signer::chain));
-    let known =
-        site.write(&project.store(), &project.site_dir, &receipts, &secrets, &Disk::default())?;
+    let known = site.write(store, &project.site_dir, &receipts, &secrets, &Disk::default())?;
     Ok(site.warnings.into_iter().chain(known.iter().map(ToString::to_string)).collect())
 }

@@ -17,7 +17,7 @@ use crate::{
     keys::{PublicKey, SecretKey, root::Root},
     release::{Artifact, Record},
     site::{SiteError, artifact_path, release_path},
-    store::{DirectoryStore, Store, artifact_of},
+    store::{Store, artifact_of},
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -43,7 +43,7 @@ struct Signature {
 }
 
 /// Returns the files of a release, each once.
-fn files(record: &Record) -> BTreeMap<String, &Artifact> {
+pub(crate) fn files(record: &Record) -> BTreeMap<String, &Artifact> {
     let mut files = BTreeMap::new();
     for (name, target) in &record.targets {
         for (role, artifact) in target.artifacts() {
@@ -77,7 +77,7 @@ pub fn sign(
     releases: &[Record],
     root: &Root,
     keys: &[SecretKey],
-    store: &DirectoryStore,
+    store: &impl Store,
     folder: &Path,
     disk: &Disk,
 ) -> Result<BTreeMap<String, String>, SiteError> {
@@ -96,7 +96,7 @@ fn of_release(
     record: &Record,
     root: &Root,
     keys: &[SecretKey],
-    store: &DirectoryStore,
+    store: &impl Store,
     folder: &Path,
     disk: &Disk,
 ) -> Result<Kept, SiteError> {

@@ -1,0 +1,617 @@
+//! Requests to the API of GitHub, through octocrab.
+//!
+//! ```text
+//! api.github.com       token    releases, assets, tags
+//! uploads.github.com   token    the host that a release names for its uploads
+//! any other host       nothing  where a download is redirected to
+//! ```
+//!
+//! The token goes to these two and to no other host; each has a client of its own.
+
+use super::{
+    Place, Token,
+    model::{Asset, Release},
+    retry::{self, Kind, Outcome, Verdict},
+};
+use crate::{
+    config::github::{is_private, origin},
+    ui::Ui,
+};
+use http::{
+    HeaderMap, Method, Request, StatusCode, Uri,
+    header::{ACCEPT, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT},
+};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Bytes;
+use octocrab::Octocrab;
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::{
+    error::Error,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+const JSON: &str = "application/vnd.github+json";
+const BYTES: &str = "application/octet-stream";
+
+/// The most bytes of an answer that is not an asset.
+const MAX_ANSWER: usize = 64 << 20;
+
+/// The most hosts that a request is sent on to.
+const MAX_REDIRECTS: u32 = 3;
+
+const CONNECT: Duration = Duration::from_secs(15);
+const STALLED: Duration = Duration::from_secs(300);
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// No answer came.
+    #[error("{what}: {reason}")]
+    Broken {
+        /// Method and URL.
+        what: String,
+        /// What went wrong.
+        reason: String,
+    },
+    /// The answer is a refusal.
+    #[error("{what}: {status}{}{message}", if message.is_empty() { "" } else { ": " })]
+    Refused {
+        /// Method and URL.
+        what: String,
+        /// The status.
+        status: StatusCode,
+        /// What it says.
+        message: String,
+        /// Whether it is for a rate limit.
+        is_limit: bool,
+    },
+    /// The answer is not understood.
+    #[error("{what}: the answer is not understood: {reason}")]
+    Garbled {
+        /// Method and URL.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A URL that others could read along.
+    #[error("{0}: neither https nor on this machine, so nothing is sent there")]
+    Exposed(String),
+}
+
+impl ApiError {
+    /// Returns the status of a refusal.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } => Some(status.as_u16()),
+            _ => None,
+        }
+    }
+
+    /// Returns whether the request may have been carried out all the same, or
+    /// another run came first: who looks again knows.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Broken { .. } => true,
+            Self::Refused { status, message, .. } => {
+                status.is_server_error()
+                    || matches!(status.as_u16(), 404 | 408 | 409)
+                    || (status.as_u16() == 422 && message.contains("already_exists"))
+            }
+            Self::Garbled { .. } | Self::Exposed(_) => false,
+        }
+    }
+}
+
+/// A client of the API.
+pub struct Api {
+    place: Place,
+    token: Option<Token>,
+    /// Sends the token to the API alone.
+    client: Octocrab,
+    /// Sends the token to the host of uploads, once a release has named it.
+    uploads: Mutex<Option<(String, Octocrab)>>,
+    /// Has no token.
+    anonymous: Octocrab,
+    ui: Ui,
+}
+
+/// A request.
+struct Ask {
+    method: Method,
+    uri: String,
+    accept: &'static str,
+    etag: Option<String>,
+    body: Body,
+    kind: Kind,
+    limit: usize,
+}
+
+enum Body {
+    None,
+    Json(Vec<u8>),
+    Bytes(Bytes),
+}
+
+/// An answer that is no refusal.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub enum Page<T> {
+    /// It is as it was.
+    Unchanged,
+    /// What it has, its tag, and where the next one is.
+    New(Vec<T>, Option<String>, Option<String>),
+}
+
+impl Api {
+    /// Makes a client. It has to be made, and used, inside a tokio runtime.
+    ///
+    /// # Errors
+    /// If the system's certificates cannot be read.
+    pub fn new(place: Place, token: Option<Token>, ui: Ui) -> Result<Self, octocrab::Error> {
+        let client = client(&place.api.origin(), token.as_ref())?;
+        let anonymous = builder(&place.api.origin())?.build()?;
+        Ok(Self { place, token, client, uploads: Mutex::default(), anonymous, ui })
+    }
+
+    /// Returns where it is.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns whether there is a token.
+    pub fn has_token(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// Returns the URL of the first page of releases.
+    pub fn releases_url(&self) -> String {
+        self.url("releases?per_page=100")
+    }
+
+    /// Returns all releases, drafts too if the token may see them.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn releases(&self) -> Result<Vec<Release>, ApiError> {
+        self.all(self.releases_url()).await
+    }
+
+    /// Returns all assets of a release.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn assets(&self, release: u64) -> Result<Vec<Asset>, ApiError> {
+        self.all(self.url(&format!("releases/{release}/assets?per_page=100"))).await
+    }
+
+    /// Returns the commit that a tag points at; `None` if there is no such tag.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn commit_of_tag(&self, tag: &str) -> Result<Option<String>, ApiError> {
+        let url = self.url(&format!("commits/tags/{}", encoded(tag)));
+        let mut ask = Ask::get(url);
+        ask.accept = "application/vnd.github.sha";
+        match self.call(&self.client, ask).await {
+            Ok(answer) => Ok(Some(String::from_utf8_lossy(&answer.body).trim().to_owned())),
+            // An empty repository answers 409.
+            Err(error) if matches!(error.status(), Some(404 | 409 | 422)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns a page of releases, unless it is the one with this tag still.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn page<T: DeserializeOwned>(
+        &self,
+        url: &str,
+        etag: Option<&str>,
+    ) -> Result<Page<T>, ApiError> {
+        let mut ask = Ask::get(url.to_owned());
+        ask.etag = etag.map(str::to_owned);
+        let what = ask.what();
+        let answer = self.call(&self.client, ask).await?;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(Page::Unchanged);
+        }
+        let etag = answer.headers.get(ETAG).and_then(|tag| tag.to_str().ok()).map(str::to_owned);
+        let next = next_page(&answer.headers);
+        // A page elsewhere would be asked with our token.
+        if let Some(next) = &next
+            && !next.starts_with(&format!("{}/", self.place.api.origin()))
+        {
+            let reason = format!("the next page is on another host: {next}");
+            return Err(ApiError::Garbled { what, reason });
+        }
+        Ok(Page::New(parse(&what, &answer.body)?, etag, next))
+    }
+
+    async fn all<T: DeserializeOwned>(&self, url: String) -> Result<Vec<T>, ApiError> {
+        let (mut all, mut url) = (Vec::new(), Some(url));
+        while let Some(page) = url {
+            let Page::New(items, _, next) = self.page(&page, None).await? else { break };
+            all.extend(items);
+            url = next;
+        }
+        Ok(all)
+    }
+
+    /// Makes a release.
+    ///
+    /// # Errors
+    /// [`ApiError`]; it may have been made all the same.
+    pub async fn create(&self, release: &impl Serialize) -> Result<Release, ApiError> {
+        self.json(Method::POST, self.url("releases"), release, Kind::Once).await
+    }
+
+    /// Changes a release.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn update(&self, id: u64, change: &impl Serialize) -> Result<Release, ApiError> {
+        let url = self.url(&format!("releases/{id}"));
+        self.json(Method::PATCH, url, change, Kind::Repeatable).await
+    }
+
+    /// Deletes a release, if it is still there.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn delete_release(&self, id: u64) -> Result<(), ApiError> {
+        self.delete(self.url(&format!("releases/{id}"))).await
+    }
+
+    /// Deletes an asset, if it is still there.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn delete_asset(&self, id: u64) -> Result<(), ApiError> {
+        self.delete(self.asset_url(id)).await
+    }
+
+    /// Returns an asset as it is now; `None` if it is gone.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn asset(&self, id: u64) -> Result<Option<Asset>, ApiError> {
+        let ask = Ask::get(self.asset_url(id));
+        let what = ask.what();
+        match self.call(&self.client, ask).await {
+            Ok(answer) => parse(&what, &answer.body).map(Some),
+            Err(error) if error.status() == Some(404) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Uploads an asset to the host that the release names.
+    ///
+    /// # Errors
+    /// [`ApiError`]; it may have been uploaded all the same, or in part.
+    pub async fn upload(
+        &self,
+        release: &Release,
+        name: &str,
+        bytes: Bytes,
+    ) -> Result<Asset, ApiError> {
+        let url = release.upload_url.split('{').next().unwrap_or_default();
+        let ask = Ask {
+            method: Method::POST,
+            uri: format!("{url}?name={}", encoded(name)),
+            accept: JSON,
+            etag: None,
+            body: Body::Bytes(bytes),
+            kind: Kind::Once,
+            limit: MAX_ANSWER,
+        };
+        let host = self.sound_origin(&ask.uri)?;
+        let what = ask.what();
+        let client = self.uploads(host).map_err(|error| broken(&what, &error))?;
+        parse(&what, &self.call(&client, ask).await?.body)
+    }
+
+    /// Returns the client of a host of uploads.
+    fn uploads(&self, host: String) -> Result<Octocrab, octocrab::Error> {
+        let mut known = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*known {
+            Some((origin, client)) if *origin == host => Ok(client.clone()),
+            _ => {
+                let client = client(&host, self.token.as_ref())?;
+                *known = Some((host, client.clone()));
+                Ok(client)
+            }
+        }
+    }
+
+    /// Downloads an asset of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn download(&self, id: u64, limit: u64) -> Result<Bytes, ApiError> {
+        let mut url = self.asset_url(id);
+        for _ in 0..=MAX_REDIRECTS {
+            let is_api = self.sound_origin(&url)? == self.place.api.origin();
+            let mut ask = Ask::get(url);
+            ask.accept = BYTES;
+            ask.limit = usize::try_from(limit).unwrap_or(usize::MAX);
+            let what = ask.what();
+            let client = if is_api { &self.client } else { &self.anonymous };
+            let answer = self.call(client, ask).await?;
+            if !answer.status.is_redirection() {
+                return Ok(answer.body);
+            }
+            url = location(&answer.headers).ok_or_else(|| ApiError::Garbled {
+                what,
+                reason: "a redirect to nowhere".into(),
+            })?;
+        }
+        Err(ApiError::Exposed(format!("{}: redirected without end", self.asset_url(id))))
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/repos/{}/{path}", self.place.api, self.place.repository)
+    }
+
+    fn asset_url(&self, id: u64) -> String {
+        self.url(&format!("releases/assets/{id}"))
+    }
+
+    /// Returns scheme and host of a URL that may be asked.
+    fn sound_origin(&self, url: &str) -> Result<String, ApiError> {
+        let exposed = || ApiError::Exposed(without_query(url).to_owned());
+        let url: Uri = url.parse().map_err(|_| exposed())?;
+        // Whoever is sent from the network to this machine is being led astray.
+        let is_sound =
+            is_private(&url) && (url.scheme_str() == Some("https") || self.place.api.is_here());
+        origin(&url).filter(|_| is_sound).ok_or_else(exposed)
+    }
+
+    async fn json<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        uri: String,
+        body: &impl Serialize,
+        kind: Kind,
+    ) -> Result<T, ApiError> {
+        let body = Body::Json(serde_json::to_vec(body).unwrap_or_default());
+        let ask = Ask { method, uri, accept: JSON, etag: None, body, kind, limit: MAX_ANSWER };
+        let what = ask.what();
+        parse(&what, &self.call(&self.client, ask).await?.body)
+    }
+
+    async fn delete(&self, uri: String) -> Result<(), ApiError> {
+        let mut ask = Ask::get(uri);
+        ask.method = Method::DELETE;
+        match self.call(&self.client, ask).await {
+            Err(error) if error.status() != Some(404) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks until there is an answer, as [`retry`] says.
+    async fn call(&self, client: &Octocrab, ask: Ask) -> Result<Answer, ApiError> {
+        let (what, mut waited) = (ask.what(), Duration::ZERO);
+        for attempt in 0.. {
+            let result = once(client, &ask).await;
+            let (message, outcome);
+            match &result {
+                Err(_) => outcome = Outcome::Broken,
+                Ok(answer) => {
+                    let (status, headers) = (answer.status, &answer.headers);
+                    message = said(&answer.body);
+                    outcome = Outcome::Answer { status, headers, message: &message };
+                }
+            }
+            let verdict = retry::decide(outcome, ask.kind, attempt, waited, now(), jitter());
+            if let Verdict::Again(wait) = verdict {
+                self.tell(&what, outcome, wait);
+                tokio::time::sleep(wait).await;
+                waited += wait;
+                continue;
+            }
+            let answer = result?;
+            let is_fine = answer.status.is_success()
+                || answer.status == StatusCode::NOT_MODIFIED
+                || (answer.status.is_redirection() && ask.accept == BYTES);
+            if is_fine {
+                return Ok(answer);
+            }
+            let mut message = said(&answer.body);
+            if answer.status.is_redirection() {
+                message = "the repository has moved: name it with `repository` in [github]".into();
+            }
+            let is_limit = retry::is_limit(answer.status, &answer.headers, &message);
+            return Err(ApiError::Refused { what, status: answer.status, message, is_limit });
+        }
+        unreachable!("attempts are limited")
+    }
+
+    /// Says why nothing happens.
+    fn tell(&self, what: &str, outcome: Outcome<'_>, wait: Duration) {
+        let why = match outcome {
+            Outcome::Broken => "no answer".into(),
+            Outcome::Answer { status, .. } => status.to_string(),
+        };
+        self.ui.say(format_args!("{what}: {why}; trying again in {:.1} s", wait.as_secs_f64()));
+    }
+}
+
+/// Sends a request once.
+async fn once(client: &Octocrab, ask: &Ask) -> Result<Answer, ApiError> {
+    let broken = |error: &dyn Error| broken(&ask.what(), error);
+    let mut request = Request::builder()
+        .method(&ask.method)
+        .uri(&ask.uri)
+        .header(ACCEPT, ask.accept)
+        .header("x-github-api-version", "2022-11-28");
+    if let Some(etag) = &ask.etag {
+        request = request.header(IF_NONE_MATCH, etag);
+    }
+    let body = match &ask.body {
+        Body::None => Bytes::new(),
+        Body::Json(json) => {
+            request = request.header(CONTENT_TYPE, "application/json");
+            Bytes::from(json.clone())
+        }
+        Body::Bytes(bytes) => {
+            request = request.header(CONTENT_TYPE, BYTES);
+            bytes.clone()
+        }
+    };
+    let request = request.body(body).map_err(|error| broken(&error))?;
+    let response = client.execute(request).await.map_err(|error| broken(&error))?;
+    let (head, body) = response.into_parts();
+    let body = Limited::new(body, ask.limit.max(64 << 10)).collect().await;
+    let body = body.map_err(|error| broken(error.as_ref()))?.to_bytes();
+    Ok(Answer { status: head.status, headers: head.headers, body })
+}
+
+impl Ask {
+    fn get(uri: String) -> Self {
+        Self {
+            method: Method::GET,
+            uri,
+            accept: JSON,
+            etag: None,
+            body: Body::None,
+            kind: Kind::Repeatable,
+            limit: MAX_ANSWER,
+        }
+    }
+
+    /// Returns method and URL for people. What follows a `?` may be a secret.
+    fn what(&self) -> String {
+        format!("{} {}", self.method, without_query(&self.uri))
+    }
+}
+
+fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
+}
+
+/// Makes a client that sends the token to `origin`, and to no other host.
+fn client(origin: &str, token: Option<&Token>) -> Result<Octocrab, octocrab::Error> {
+    let builder = builder(origin)?;
+    match token {
+        // Without the second line octocrab would send it to github.com's host of
+        // uploads too.
+        Some(token) => {
+            builder.personal_token(token.secret().to_owned()).upload_uri(origin)?.build()
+        }
+        None => builder.build(),
+    }
+}
+
+type Builder = octocrab::OctocrabBuilder<
+    octocrab::NoSvc,
+    octocrab::DefaultOctocrabBuilderConfig,
+    octocrab::NoAuth,
+    octocrab::NotLayerReady,
+>;
+
+/// The base has no path: octocrab would put it before those of other hosts too.
+fn builder(origin: &str) -> Result<Builder, octocrab::Error> {
+    Ok(Octocrab::builder()
+        .base_uri(origin)?
+        .add_header(USER_AGENT, concat!("towline/", env!("CARGO_PKG_VERSION")).to_owned())
+        .set_connect_timeout(Some(CONNECT))
+        .set_read_timeout(Some(STALLED))
+        .set_write_timeout(Some(STALLED)))
+}
+
+fn broken(what: &str, error: &dyn Error) -> ApiError {
+    let mut causes = vec![error.to_string()];
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !causes.iter().any(|earlier| earlier.contains(&text)) {
+            causes.push(text);
+        }
+        source = cause.source();
+    }
+    ApiError::Broken { what: what.to_owned(), reason: causes.join(": ") }
+}
+
+fn parse<T: DeserializeOwned>(what: &str, body: &[u8]) -> Result<T, ApiError> {
+    let fault = |error: serde_json::Error| ApiError::Garbled {
+        what: what.to_owned(),
+        reason: error.to_string(),
+    };
+    serde_json::from_slice(body).map_err(fault)
+}
+
+/// Returns what a refusal says: its message, and the codes of its errors.
+fn said(body: &[u8]) -> String {
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return String::new() };
+    let mut said: Vec<_> = body["message"].as_str().map(str::to_owned).into_iter().collect();
+    for error in body["errors"].as_array().into_iter().flatten() {
+        let words = ["resource", "field", "code", "message"].map(|key| error[key].as_str());
+        let words: Vec<_> = words.into_iter().flatten().collect();
+        said.push(if words.is_empty() { error.to_string() } else { words.join(" ") });
+    }
+    said.join("; ")
+}
+
+/// Returns the URL of the next page.
+fn next_page(headers: &HeaderMap) -> Option<String> {
+    let links = headers.get(LINK)?.to_str().ok()?;
+    let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
+    let (_, url) = next.split_once('<')?;
+    Some(url.split_once('>')?.0.to_owned())
+}
+
+fn location(headers: &HeaderMap) -> Option<String> {
+    Some(headers.get(LOCATION)?.to_str().ok()?.to_owned())
+}
+
+/// Encodes what stands for itself in no part of a URL; slashes stay.
+fn encoded(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
+    let byte = |b: u8| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") };
+    text.bytes().map(byte).collect()
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// Returns a random number from 0 to 1.
+pub(super) fn jitter() -> f64 {
+    f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_what_it_says() {
+        let body = br#"{"message":"Validation Failed","errors":[{"resource":"ReleaseAsset","code":"already_exists","field":"name"}]}"#;
+        assert_eq!(said(body), "Validation Failed; ReleaseAsset name already_exists");
+        assert_eq!(said(b"<html>"), "");
+    }
+
+    #[test]
+    fn the_next_page_is_found_among_links() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(next_page(&headers), None);
+        let links = r#"<https://a/?page=1>; rel="prev", <https://a/?page=3>; rel="next""#;
+        headers.insert(LINK, links.parse().unwrap());
+        assert_eq!(next_page(&headers).as_deref(), Some("https://a/?page=3"));
+    }
+
+    #[test]
+    fn a_tag_stays_one_part_of_a_url() {
+        assert_eq!(encoded("lamp/v1.0.0+3 #"), "lamp/v1.0.0%2B3%20%23");
+    }
+}
