@@ -7,6 +7,8 @@ mod device;
 mod firmware;
 #[cfg(target_os = "linux")]
 mod flash;
+#[cfg(feature = "github")]
+mod github;
 mod house;
 mod installer;
 mod keys;

@@ -108,8 +108,8 @@ pub(crate) fn xtask(dir: &Path, arguments: &[&str]) -> Output {
 }
 
 /// Returns a command of the publisher in `dir`, which knows no keys of the
-/// user's.
-fn command(dir: &Path, arguments: &[&str]) -> Command {
+/// user's and nothing of the workflow that runs it.
+pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
         .args(arguments)
@@ -118,6 +118,11 @@ fn command(dir: &Path, arguments: &[&str]) -> Command {
         .env("TOWLINE_KEYS", std::env::temp_dir().join("towline-has-no-keys-here"))
         .env_remove("TOWLINE_CHANNEL_KEY")
         .env_remove("TOWLINE_ROOT_PASSPHRASE");
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"GITHUB_") || name == "GH_TOKEN" {
+            command.env_remove(name);
+        }
+    }
     command
 }
 
