@@ -199,6 +199,9 @@ pub fn run(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     if let Output::Cargo { triple, target_dir } = &build.output {
+        if is_xtensa(triple) {
+            command.envs(toolchain::espup_environment());
+        }
         // The folders of registries are known once the packages are there.
         line("fetching packages");
         let mut fetch = vec!["fetch", "--target", triple];

@@ -110,12 +110,17 @@ impl Channels {
         target: &TargetName,
         releases: &'r [Record],
     ) -> Option<&'r Record> {
-        let rule = self.rules.get(channel)?;
         releases
             .iter()
             .filter(|release| release.targets.contains_key(target))
-            .filter(|release| rule.matches(&release.version) && !self.is_yanked(&release.version))
+            .filter(|release| self.takes(channel, &release.version))
             .max_by(|a, b| a.version.precedence(&b.version))
+    }
+
+    /// Returns whether `channel` may serve the release of this version.
+    pub fn takes(&self, channel: &ChannelName, version: &Version) -> bool {
+        self.rules.get(channel).is_some_and(|rule| rule.matches(version))
+            && !self.is_yanked(version)
     }
 
     /// Returns the terms on which `channel` offers whatever it serves.

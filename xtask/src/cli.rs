@@ -3,15 +3,15 @@
 #[cfg(feature = "github")]
 use crate::commands::publish;
 #[cfg(feature = "new")]
-use crate::commands::{init, new};
+use crate::commands::{generate, init, new};
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, keys, man, merge, notes, plan, policy,
-        push, release, rollout, serve, sim, site, virt,
+        build, check, ci, completions, doctor, edit, flash, keys, man, merge, nginx, notes, plan,
+        policy, push, release, rollout, serve, sim, site, virt,
     },
     ui::{self, Hinted, Ui},
 };
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, builder::StyledStr};
 use std::{path::PathBuf, process::ExitCode};
 
 /// Publishes ESP32 firmware as update channels on any static host.
@@ -21,7 +21,7 @@ use std::{path::PathBuf, process::ExitCode};
 /// devices and people use. Start with `cargo xtask doctor` on a new machine
 /// and `cargo xtask plan` to see what would happen.
 #[derive(Debug, Parser)]
-#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+#[command(version)]
 pub struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -52,6 +52,9 @@ enum Command {
     New(new::Args),
     #[cfg(feature = "new")]
     Init(init::Args),
+    #[cfg(feature = "new")]
+    #[command(hide = true)]
+    Generate(generate::Args),
     Doctor(doctor::Args),
     Plan(plan::Args),
     Build(build::Args),
@@ -70,6 +73,7 @@ enum Command {
     Keys(keys::Args),
     Check(check::Args),
     Serve(serve::Args),
+    Nginx(nginx::Args),
     Flash(flash::Args),
     Push(push::Args),
     Sim(sim::Args),
@@ -79,10 +83,19 @@ enum Command {
     Ci(ci::Args),
 }
 
-/// Parses the command line and runs it. Exit code 0 means done, 1 failed,
-/// 2 wrong usage.
+/// Parses the command line and runs it, as `cargo xtask`. Exit code 0 means done,
+/// 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
-    let code = run(Cli::parse()).unwrap_or_else(|error| {
+    main_as(ui::NAME)
+}
+
+/// Does what [`main`] does, for a program that is called `name`.
+pub fn main_as(name: &'static str) -> ExitCode {
+    ui::call_program(name);
+    let mut command = command(name);
+    let matches = command.get_matches_mut();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.format(&mut command).exit());
+    let code = run(cli).unwrap_or_else(|error| {
         report(&error);
         ExitCode::FAILURE
     });
@@ -93,6 +106,40 @@ pub fn main() -> ExitCode {
     code
 }
 
+/// Returns the command line of a program that is called `name`; all texts call it
+/// that.
+pub fn command(name: &'static str) -> clap::Command {
+    let command = Cli::command()
+        .name(name)
+        .bin_name(name)
+        .mut_subcommand("completions", |command| completions::with_note(command, name));
+    if name == ui::NAME { command } else { renamed(command, name) }
+}
+
+/// Puts `name` into the texts of a command.
+fn renamed(mut command: clap::Command, name: &'static str) -> clap::Command {
+    let text = |text: Option<&StyledStr>| Some(text?.to_string().replace(ui::NAME, name));
+    if let Some(about) = text(command.get_about()) {
+        command = command.about(about);
+    }
+    if let Some(about) = text(command.get_long_about()) {
+        command = command.long_about(about);
+    }
+    if let Some(help) = text(command.get_after_long_help()) {
+        command = command.after_long_help(help);
+    }
+    let command = command.mut_args(|mut arg| {
+        if let Some(help) = text(arg.get_help()) {
+            arg = arg.help(help);
+        }
+        match text(arg.get_long_help()) {
+            Some(help) => arg.long_help(help),
+            None => arg,
+        }
+    });
+    command.mut_subcommands(|command| renamed(command, name))
+}
+
 /// Runs a command.
 ///
 /// # Errors
@@ -101,9 +148,11 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let global = cli.global;
     match cli.command {
         #[cfg(feature = "new")]
-        Command::New(args) => new::run(&global, &args),
+        Command::New(args) => new::run(&args),
         #[cfg(feature = "new")]
-        Command::Init(args) => init::run(&global, &args),
+        Command::Init(args) => init::run(&args),
+        #[cfg(feature = "new")]
+        Command::Generate(args) => generate::run(&args),
         Command::Doctor(args) => doctor::run(&global, &args),
         Command::Plan(args) => plan::run(&global, &args),
         Command::Build(args) => build::run(&global, &args),
@@ -122,6 +171,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Keys(args) => keys::run(&global, &args),
         Command::Check(args) => check::run(&global, &args),
         Command::Serve(args) => serve::run(&global, &args),
+        Command::Nginx(args) => nginx::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),
         Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
@@ -151,10 +201,46 @@ fn report(error: &anyhow::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
+
+    const NAMES: [&str; 2] = [ui::NAME, "towline"];
+
+    /// Calls `look` with every command and the words that lead to it.
+    fn each(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
+        look(path, command);
+        for command in command.get_subcommands() {
+            each(command, &format!("{path} {}", command.get_name()), look);
+        }
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
+        for name in NAMES {
+            command(name).debug_assert();
+        }
+    }
+
+    #[test]
+    fn every_command_and_option_is_explained() {
+        let mut arguments = 0;
+        each(&command(ui::NAME), ui::NAME, &mut |path, command| {
+            assert!(command.get_about().is_some(), "{path}");
+            for argument in command.get_arguments() {
+                assert!(argument.get_help().is_some(), "{path}: {}", argument.get_id());
+                arguments += 1;
+            }
+        });
+        assert!(arguments > 100, "{arguments}");
+    }
+
+    #[test]
+    fn all_help_calls_the_program_by_its_name() {
+        each(&command("towline"), "towline", &mut |path, command| {
+            let help = command.clone().render_long_help().to_string();
+            assert!(!help.contains(ui::NAME), "{path}: {help}");
+            assert!(!help.contains("xtask"), "{path}: {help}");
+        });
+        let help = command("towline").render_long_help().to_string();
+        assert!(help.contains("`towline release`"), "{help}");
+        assert!(help.contains("Usage: towline [OPTIONS] <COMMAND>"), "{help}");
     }
 }

@@ -8,12 +8,15 @@ pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod flash;
 #[cfg(feature = "new")]
+pub(crate) mod generate;
+#[cfg(feature = "new")]
 pub(crate) mod init;
 pub(crate) mod keys;
 pub(crate) mod man;
 pub(crate) mod merge;
 #[cfg(feature = "new")]
 pub(crate) mod new;
+pub(crate) mod nginx;
 pub(crate) mod notes;
 pub(crate) mod plan;
 pub(crate) mod policy;
@@ -30,11 +33,20 @@ pub(crate) mod virt;
 use crate::{config::Config, name::TargetName, ui::Hinted};
 use anyhow::Result;
 use serde::Serialize;
+#[cfg(feature = "new")]
+use towline_descriptor::Chip;
 
 /// Prints a result for machines.
 pub(crate) fn print_json(value: &impl Serialize) -> Result<()> {
     println!("{}", serde_json::to_string(value)?);
     Ok(())
+}
+
+/// Parses the name of a chip.
+#[cfg(feature = "new")]
+pub(crate) fn chip(name: &str) -> Result<Chip, String> {
+    let names = || Chip::ALL.iter().map(|chip| chip.name()).collect::<Vec<_>>().join(", ");
+    name.parse().map_err(|_| format!("no chip of the family: {}", names()))
 }
 
 /// Returns the targets that were asked for, or all.

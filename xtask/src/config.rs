@@ -6,11 +6,13 @@
 mod check;
 mod error;
 pub(crate) mod github;
+mod keep;
 mod psram;
 
 pub use check::{Check, PublicPath};
 pub use error::ConfigError;
 pub use github::{ApiUrl, GitHub, Repository, TagPrefix};
+pub use keep::{InvalidSize, Keep, Size};
 
 use crate::name::{ChannelName, ProjectName, TargetName};
 use espflash::flasher::{FlashFrequency, FlashMode, FlashSize};
@@ -18,7 +20,7 @@ use indexmap::IndexMap;
 use psram::Psram;
 use serde::Deserialize;
 use std::{
-    num::NonZeroU16,
+    num::{NonZeroU16, NonZeroUsize},
     ops::Range,
     path::{Path, PathBuf},
 };
@@ -58,6 +60,8 @@ pub struct Config {
     pub check: Check,
     /// Where releases are published on GitHub.
     pub github: GitHub,
+    /// Which releases the site holds.
+    pub site: Keep,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -68,6 +72,9 @@ pub struct Config {
 pub struct Channel {
     /// One sentence for the page.
     pub description: Option<String>,
+    /// How many of the newest releases that it takes the site holds; what
+    /// [`Keep`] says where not given.
+    pub keep: Option<NonZeroUsize>,
 }
 
 /// What the page needs to know to install a board.
@@ -169,6 +176,8 @@ struct Raw {
     check: Check,
     #[serde(default)]
     github: GitHub,
+    #[serde(default)]
+    site: Keep,
     #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
@@ -274,6 +283,7 @@ impl Config {
             signing: raw.signing,
             check: raw.check,
             github: raw.github,
+            site: raw.site,
             targets,
         })
     }
@@ -281,12 +291,10 @@ impl Config {
 
 fn default_channels() -> IndexMap<ChannelName, Channel> {
     let name = |name: &str| name.parse().expect("a plain name");
+    let channel = |description: &str| Channel { description: Some(description.into()), keep: None };
     IndexMap::from([
-        (name("stable"), Channel { description: Some("Releases for everyone.".into()) }),
-        (
-            name("testing"),
-            Channel { description: Some("Prereleases too, for those who help to test.".into()) },
-        ),
+        (name("stable"), channel("Releases for everyone.")),
+        (name("testing"), channel("Prereleases too, for those who help to test.")),
     ])
 }
 
@@ -438,6 +446,17 @@ build.cargo = "firmware"
     }
 
     #[test]
+    fn what_the_site_holds_is_read() {
+        let config = parse(MINIMAL).unwrap();
+        assert_eq!((config.site.keep, config.site.max_size), (None, Size(1_000_000_000)));
+        let keep = "[site]\nkeep = 5\nmax-size = \"800MB\"\n[channels.testing]\nkeep = 2\n";
+        let config = parse(&format!("{MINIMAL}{keep}")).unwrap();
+        let count = |keep: Option<NonZeroUsize>| keep.map(NonZeroUsize::get);
+        assert_eq!((count(config.site.keep), config.site.max_size), (Some(5), Size(800_000_000)));
+        assert_eq!(count(config.channels[0].keep), Some(2));
+    }
+
+    #[test]
     fn errors_point_at_the_fault() {
         let faults = [
             ("esp32c3]", "desk]", "/p/towline.toml:4:10: target `desk` is not named after a chip"),
@@ -488,6 +507,21 @@ build.cargo = "firmware"
                 "build.cargo",
                 "psram = \"8MB\"\nbuild.cargo",
                 "/p/towline.toml:5:9: an esp32c3 has no PSRAM",
+            ),
+            (
+                "[targets",
+                "[site]\nmax-size = \"1G\"\n[targets",
+                "/p/towline.toml:5:12: not a size: expected a whole number of kB, MB or GB",
+            ),
+            (
+                "[targets",
+                "[site]\nkeep = 0\n[targets",
+                "/p/towline.toml:5:8: invalid value: integer `0`, expected a nonzero",
+            ),
+            (
+                "[targets",
+                "[channels.stable]\nkeep = \"3\"\n[targets",
+                "/p/towline.toml:5:8: invalid type: string \"3\", expected a nonzero",
             ),
             ("build.cargo = \"firmware\"", "", "/p/towline.toml:4:1: missing field `build`"),
             ("project = \"lamp\"\n", "", "/p/towline.toml:1:1: missing field `project`"),

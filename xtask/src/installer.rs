@@ -138,20 +138,19 @@ impl Installer {
         Self { folder: folder.to_owned() }
     }
 
-    /// Keeps installers beside the running program: there they live as long as
-    /// it, and `cargo clean` takes both.
+    /// Keeps installers beside the running program, if cargo built it there: they
+    /// live as long as it, and `cargo clean` takes both. Those of an installed
+    /// program are kept in the user's cache.
     ///
     /// # Errors
     /// If the system does not tell where that is.
     pub fn beside_program() -> io::Result<Self> {
         let program = env::current_exe()?;
-        let folder = program.parent().unwrap_or(Path::new("."));
-        // Cargo puts the programs of tests one folder deeper.
-        let folder = match folder.parent() {
-            Some(parent) if folder.ends_with("deps") => parent,
-            _ => folder,
-        };
-        Ok(Self::new(&folder.join("towline-installer")))
+        let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+        let cache = cache.filter(|cache| cache.is_absolute());
+        let cache = cache.or_else(|| Some(env::home_dir()?.join(".cache")));
+        let nowhere = || io::Error::other("neither XDG_CACHE_HOME nor HOME is set");
+        place(&program, cache).map(|folder| Self::new(&folder)).ok_or_else(nowhere)
     }
 
     /// Returns the installer of these sources, and builds it if no earlier run
@@ -209,6 +208,19 @@ impl Installer {
         }
         Ok(())
     }
+}
+
+/// Returns where the installers of a program are kept: beside it or in `cache`.
+fn place(program: &Path, cache: Option<PathBuf>) -> Option<PathBuf> {
+    let folder = program.parent()?;
+    // Cargo marks its own folder, in which programs lie up to three folders deep.
+    let mut around = folder.ancestors().take(4);
+    if !around.any(|folder| folder.join("CACHEDIR.TAG").is_file()) {
+        return Some(cache?.join("towline/installer"));
+    }
+    // The programs of tests are one folder deeper.
+    let folder = folder.parent().filter(|_| folder.ends_with("deps")).unwrap_or(folder);
+    Some(folder.join("towline-installer"))
 }
 
 /// Waits until the files of a folder are on the disk, so that a power cut leaves
@@ -290,4 +302,27 @@ fn run(dir: &Path, program: &str, arguments: &[&str]) -> Result<()> {
         bail!("`{}` failed ({}):\n  {}", shown(), output.status, lines.join("\n  "));
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn installers_are_beside_what_cargo_built_and_in_the_cache_of_what_is_installed() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("target");
+        let cache = || Some(PathBuf::from("/home/ada/.cache"));
+        let program = target.join("debug/xtask");
+        fs::create_dir_all(target.join("debug/deps")).unwrap();
+        let in_cache = cache().unwrap().join("towline/installer");
+        assert_eq!(place(&program, cache()), Some(in_cache));
+        assert_eq!(place(&program, None), None);
+        fs::write(target.join("CACHEDIR.TAG"), "").unwrap();
+        let beside = target.join("debug/towline-installer");
+        assert_eq!(place(&program, None).as_ref(), Some(&beside));
+        assert_eq!(place(&target.join("debug/deps/suite-0123"), cache()), Some(beside));
+        let cross = target.join("riscv64gc-unknown-linux-gnu/release");
+        assert_eq!(place(&cross.join("xtask"), cache()), Some(cross.join("towline-installer")));
+    }
 }

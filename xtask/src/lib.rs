@@ -38,7 +38,9 @@ pub mod github;
 pub mod image;
 pub mod installer;
 pub mod keys;
+pub mod merge;
 pub mod name;
+pub mod notes;
 pub mod placement;
 pub mod plan;
 pub mod project;
@@ -47,6 +49,8 @@ pub mod push;
 pub mod receipt;
 pub mod release;
 pub mod rollout;
+#[cfg(feature = "new")]
+pub mod scaffold;
 pub mod serve;
 pub mod signing;
 pub mod site;

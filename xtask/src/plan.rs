@@ -1,9 +1,11 @@
 //! What a release would do, decided before anything is done.
 
+mod markdown;
+
 use crate::{
     build::{self, BuildCommand},
     channel::Channels,
-    config::{Build, Config},
+    config::{Build, Config, TagPrefix},
     name::TargetName,
     release::Record,
     toolchain,
@@ -27,6 +29,8 @@ pub struct Plan {
     pub missing: Vec<TargetName>,
     /// What the channels would serve.
     pub channels: Vec<PlannedChannel>,
+    /// A job for each target, as the matrix of a workflow has them.
+    pub include: Vec<Job>,
     /// Where records and artifacts are kept.
     pub store: PathBuf,
     /// Where the site goes.
@@ -46,6 +50,29 @@ pub struct PlannedTarget {
     pub from: PathBuf,
     /// What has to be installed first.
     pub needs: Option<String>,
+}
+
+/// A job that builds a target.
+#[derive(Clone, Debug, Serialize)]
+pub struct Job {
+    /// The target.
+    pub target: TargetName,
+    /// Its chip.
+    pub chip: Chip,
+    /// The Rust toolchain that builds it.
+    pub toolchain: Toolchain,
+    /// The target triple; `None` if cargo does not build it.
+    pub triple: Option<String>,
+}
+
+/// A Rust toolchain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Toolchain {
+    /// The one that everybody has.
+    Stable,
+    /// Espressif's own, for Xtensa chips.
+    Esp,
 }
 
 /// What a channel would serve.
@@ -100,6 +127,18 @@ pub fn plan(
             needs,
         }
     };
+    let job = |name: &TargetName| {
+        let target = &config.targets[name];
+        let triple = build::cargo_triple(target);
+        let toolchain =
+            if triple.is_some_and(build::is_xtensa) { Toolchain::Esp } else { Toolchain::Stable };
+        Job {
+            target: name.clone(),
+            chip: target.chip,
+            toolchain,
+            triple: triple.map(str::to_owned),
+        }
+    };
     let channels = channels.rules.iter().map(|(name, rule)| {
         let served = config
             .targets
@@ -127,7 +166,87 @@ pub fn plan(
         targets: targets.iter().map(planned).collect(),
         missing: missing.unwrap_or_default(),
         channels: channels.collect(),
+        include: targets.iter().map(job).collect(),
         store: PathBuf::new(),
         site_dir: PathBuf::new(),
+    }
+}
+
+/// Why a release cannot have a tag.
+#[derive(Debug, thiserror::Error)]
+pub enum TagError {
+    /// The tag is not one of a release.
+    #[error("the tag is {tag}, those of releases look like {example}")]
+    NotOfRelease {
+        /// The tag.
+        tag: String,
+        /// The tag of a release.
+        example: String,
+    },
+    /// A target has another version.
+    #[error("the tag is {tag}, and target {target} has version {version}, whose tag is {expected}")]
+    OtherVersion {
+        /// The tag.
+        tag: String,
+        /// The target.
+        target: TargetName,
+        /// Its version.
+        version: Version,
+        /// The tag that it would have.
+        expected: String,
+    },
+}
+
+/// Returns the version of the release with a tag. `versions` are those of the
+/// targets, where they are known before they are built.
+///
+/// # Errors
+/// [`TagError`].
+pub fn tagged(
+    prefix: &TagPrefix,
+    tag: &str,
+    versions: impl IntoIterator<Item = (TargetName, Version)>,
+) -> Result<Version, TagError> {
+    let mut tagged = prefix.version(tag);
+    for (target, version) in versions {
+        let expected = prefix.tag(&version);
+        if expected != tag {
+            return Err(TagError::OtherVersion { tag: tag.to_owned(), target, version, expected });
+        }
+        // As the image has it, with a `v` or without.
+        tagged = Some(version);
+    }
+    tagged.ok_or_else(|| TagError::NotOfRelease {
+        tag: tag.to_owned(),
+        example: prefix.tag(&Version::parse("1.2.0").expect("a version")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_the_version_that_all_targets_have() {
+        let tagged = |tag: &str, versions: &[&str]| {
+            let versions = versions.iter().zip(["esp32c3", "esp32c6"]);
+            let versions =
+                versions.map(|(version, name)| (name.parse().unwrap(), version.parse().unwrap()));
+            tagged(&TagPrefix::default(), tag, versions)
+                .map(|version| version.to_string())
+                .map_err(|error| error.to_string())
+        };
+        assert_eq!(tagged("v1.2.0", &["1.2.0", "1.2.0"]).unwrap(), "1.2.0");
+        assert_eq!(tagged("v1.2.0", &["v1.2.0"]).unwrap(), "v1.2.0");
+        assert_eq!(tagged("v1.2.0-rc.1", &[]).unwrap(), "1.2.0-rc.1");
+        assert_eq!(
+            tagged("v1.2.1", &["1.2.1", "1.2.0"]).unwrap_err(),
+            "the tag is v1.2.1, and target esp32c6 has version 1.2.0, whose tag is v1.2.0"
+        );
+        assert_eq!(
+            tagged("nightly", &[]).unwrap_err(),
+            "the tag is nightly, those of releases look like v1.2.0"
+        );
+        assert!(tagged("1.2.0", &["1.2.0"]).is_err() && tagged("v1.2.0\n", &["1.2.0"]).is_err());
     }
 }

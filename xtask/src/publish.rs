@@ -139,12 +139,7 @@ impl Draft {
         existing: &[Record],
         dropped: &[TargetName],
     ) -> Result<Admission, KeepError> {
-        let admission = admit(&self.record, existing, dropped)?;
-        if admission == Admission::New {
-            self.put_artifacts(store)?;
-            store.put_record(&self.record)?;
-        }
-        Ok(admission)
+        keep(&self.record, store, existing, dropped, || self.put_artifacts(store))
     }
 
     /// Returns the files that were built, by their path on the site.
@@ -177,6 +172,26 @@ impl Draft {
             }
         })
     }
+}
+
+/// Checks the rules of releases, and keeps a release if it is new: its artifacts,
+/// then its record.
+///
+/// # Errors
+/// [`KeepError`]; a release that breaks a rule leaves no trace.
+pub(crate) fn keep(
+    record: &Record,
+    store: &impl Store,
+    existing: &[Record],
+    dropped: &[TargetName],
+    put_artifacts: impl FnOnce() -> Result<(), StoreError>,
+) -> Result<Admission, KeepError> {
+    let admission = admit(record, existing, dropped)?;
+    if admission == Admission::New {
+        put_artifacts()?;
+        store.put_record(record)?;
+    }
+    Ok(admission)
 }
 
 /// What a release says of itself, beside what is read from its images.

@@ -187,8 +187,7 @@ impl Signer {
         self.valid
     }
 
-    /// Returns the files that a site has beside its descriptors: roots, public
-    /// keys and signatures of artifacts.
+    /// Returns the roots and the public keys of the project.
     pub fn files(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
         let roots = self
             .chain
@@ -198,9 +197,13 @@ impl Signer {
         let keys = self.chain.newest().root.channel_keys().into_iter().map(|key| {
             (format!("{FOLDER}/{}.pub", key.id()), minisig::public_key(&key).into_bytes())
         });
-        let signatures = self.signatures.iter();
-        let signatures = signatures.map(|(path, text)| (path.clone(), text.clone().into_bytes()));
-        roots.chain(keys).chain(signatures)
+        roots.chain(keys)
+    }
+
+    /// Returns the signatures of what is in a folder of the site.
+    pub fn signatures_in(&self, folder: &str) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let signatures = self.signatures.iter().filter(move |(path, _)| path.starts_with(folder));
+        signatures.map(|(path, text)| (path.clone(), text.clone().into_bytes()))
     }
 
     /// Returns the keys that speak for a channel.

@@ -15,6 +15,7 @@
 
 mod descriptor;
 mod index;
+mod keep;
 mod page;
 mod steps;
 
@@ -27,7 +28,7 @@ pub use index::{
 use crate::{
     channel::Channels,
     check::{self, secrets::Secrets},
-    config::Config,
+    config::{Config, Size},
     disk::{Disk, temporary_beside},
     installer::Bundle,
     keys::chain,
@@ -38,6 +39,7 @@ use crate::{
     source::date_text,
     store::{Store, StoreError, artifact_of},
 };
+pub use keep::{Keep, Kept};
 pub use page::size_text;
 
 use index::served_targets;
@@ -126,6 +128,11 @@ pub enum SiteError {
         /// Its size without notes.
         bytes: usize,
     },
+    /// There is no room for what the channels serve.
+    #[error(
+        "what the channels serve takes {0} on the site with the releases that lead devices there, and its `max-size` is {1}; raise that in towline.toml if the host takes more (GitHub Pages takes 1 GB), or let fewer releases be served: `cargo xtask plan` shows what each channel serves"
+    )]
+    TooLarge(Size, Size),
     /// The site that was written is faulty.
     #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
     Problems(Vec<check::Problem>),
@@ -142,7 +149,7 @@ pub(crate) fn artifact_path(
     role: Role,
     artifact: &Artifact,
 ) -> String {
-    release_path(record) + &artifact.file_name(target, role)
+    format!("{}{}", release_path(record), artifact.file_name(target, role))
 }
 
 /// Returns the path of a release's folder on the site, with a slash at its end.
@@ -156,10 +163,12 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 }
 
 /// Renders the site for these releases, lowest version first, with `installer`
-/// on its page, signed by `signer` if the project has keys.
+/// on its page, signed by `signer` if the project has keys. It holds those that
+/// [`Keep`] wants and has room for.
 ///
 /// # Errors
-/// [`SiteError::Template`], [`SiteError::TooLong`] or [`SiteError::Signing`].
+/// [`SiteError::Template`], [`SiteError::TooLong`], [`SiteError::TooLarge`] or
+/// [`SiteError::Signing`].
 pub fn render(
     config: &Config,
     channels: &Channels,
@@ -167,18 +176,42 @@ pub fn render(
     installer: &Bundle,
     signer: Option<&Signer>,
 ) -> Result<Site, SiteError> {
-    let mut files = BTreeMap::new();
-    let mut artifacts = BTreeMap::new();
-    let mut warnings = Vec::new();
-    for record in releases {
-        for (name, target) in &record.targets {
-            for (role, artifact) in target.artifacts() {
-                artifacts.insert(artifact_path(record, name, role, artifact), artifact.clone());
+    // Devices are led on from every release that there ever was.
+    let offered = offered(config, channels, releases, signer)?;
+    let keep = Keep::of(config, channels, releases);
+    let max_size = config.site.max_size;
+    let mut spare = keep.most(max_size);
+    loop {
+        let kept = keep.with(spare);
+        let mut site = offered.clone().holding(config, channels, &kept, installer, signer)?;
+        match site.size() {
+            size if size <= max_size => {
+                site.warnings.extend(kept.warnings(max_size));
+                return Ok(site);
             }
+            size if spare == 0 => return Err(SiteError::TooLarge(size, max_size)),
+            // The page and the index of the others take some of the room.
+            _ => spare -= 1,
         }
-        let sums = format!("{}{}", release_path(record), artifacts::SUMS);
-        files.insert(sums, artifacts::sums(record).into_bytes());
     }
+}
+
+/// What a site offers, whichever releases it holds beside that.
+#[derive(Clone)]
+struct Offered {
+    files: BTreeMap<String, Vec<u8>>,
+    warnings: Vec<String>,
+}
+
+/// Renders what the channels serve.
+fn offered(
+    config: &Config,
+    channels: &Channels,
+    releases: &[Record],
+    signer: Option<&Signer>,
+) -> Result<Offered, SiteError> {
+    let mut files = BTreeMap::new();
+    let mut warnings = Vec::new();
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
         let offers: Vec<_> = served
@@ -207,11 +240,34 @@ pub fn render(
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     files.extend(signer.into_iter().flat_map(Signer::files));
-    page::render(config, channels, releases, installer, &mut files)?;
-    let index = index::make(config, channels, releases, &files)?;
-    files.insert(INDEX.into(), json(&index));
-    let signed_at = signer.map(Signer::now);
-    Ok(Site { index, files, artifacts, signed_at, warnings })
+    Ok(Offered { files, warnings })
+}
+
+impl Offered {
+    /// Renders the rest of a site that holds these releases.
+    fn holding(
+        self,
+        config: &Config,
+        channels: &Channels,
+        kept: &Kept,
+        installer: &Bundle,
+        signer: Option<&Signer>,
+    ) -> Result<Site, SiteError> {
+        let Self { mut files, warnings } = self;
+        let mut artifacts = BTreeMap::new();
+        for record in &kept.releases {
+            let held = artifacts::files(record);
+            artifacts.extend(held.into_iter().map(|(path, artifact)| (path, artifact.clone())));
+            let folder = release_path(record);
+            let sums = artifacts::sums(record).into_bytes();
+            files.insert(format!("{folder}{}", artifacts::SUMS), sums);
+            files.extend(signer.into_iter().flat_map(|signer| signer.signatures_in(&folder)));
+        }
+        page::render(config, channels, &kept.releases, installer, &mut files)?;
+        let index = index::make(config, channels, kept, &files)?;
+        files.insert(INDEX.into(), json(&index));
+        Ok(Site { index, files, artifacts, signed_at: signer.map(Signer::now), warnings })
+    }
 }
 
 /// Names the devices of a channel that find no way to what it serves, one
@@ -308,6 +364,13 @@ fn is_only_one_of_its_family(record: &Record, target: &TargetRecord) -> bool {
 }
 
 impl Site {
+    /// Returns the size of all its files.
+    fn size(&self) -> Size {
+        let files = self.files.values().map(|bytes| bytes.len() as u64);
+        let artifacts = self.artifacts.values().map(|artifact| u64::from(artifact.size));
+        Size(files.chain(artifacts).sum())
+    }
+
     /// Writes the site beside `folder`, checks it as its clients will use it,
     /// and puts it in the place of `folder`. `receipts` is the file that
     /// remembers what was checked; none of `secrets` may be in it. Returns what

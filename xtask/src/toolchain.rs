@@ -89,3 +89,44 @@ pub fn install_command(triple: &str) -> Vec<String> {
     };
     words.iter().map(ToString::to_string).collect()
 }
+
+/// Returns the variables that builds for Xtensa chips need, as espup left them to be
+/// sourced; none where it did not.
+pub fn espup_environment() -> Vec<(String, String)> {
+    let file = std::env::var_os("ESPUP_EXPORT_FILE").map(PathBuf::from);
+    let file = file.or_else(|| Some(std::env::home_dir()?.join("export-esp.sh")));
+    let script = file.and_then(|file| std::fs::read_to_string(file).ok()).unwrap_or_default();
+    exports(&script, &std::env::var("PATH").unwrap_or_default())
+}
+
+/// Reads lines such as `export PATH="/esp/bin:$PATH"`.
+fn exports(script: &str, path: &str) -> Vec<(String, String)> {
+    let mut path = path.to_owned();
+    let export = |line: &str| {
+        let (name, value) = line.trim().strip_prefix("export ")?.split_once('=')?;
+        let value = value.trim().trim_matches('"').replace("$PATH", &path);
+        if name == "PATH" {
+            path.clone_from(&value);
+        }
+        Some((name.to_owned(), value))
+    };
+    script.lines().filter_map(export).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_espup_exports_is_read() {
+        let script = "# made by espup\nexport LIBCLANG_PATH=\"/esp/clang/lib\"\nexport PATH=\"/esp/bin:$PATH\"\n. /x\nexport PATH=\"/esp/more:$PATH\"\n";
+        let expected = [
+            ("LIBCLANG_PATH", "/esp/clang/lib"),
+            ("PATH", "/esp/bin:/usr/bin"),
+            ("PATH", "/esp/more:/esp/bin:/usr/bin"),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(exports(script, "/usr/bin"), expected);
+        assert_eq!(exports("", "/usr/bin"), []);
+    }
+}

@@ -4,6 +4,7 @@ use crate::{
     build::{self, Build},
     config::Config,
     image::espflash_chip,
+    name::TargetName,
     toolchain::{self, capture},
 };
 use serde::Serialize;
@@ -45,10 +46,15 @@ impl Finding {
 
 /// Looks at what releases of a project need.
 pub fn for_release(config: &Config) -> Vec<Finding> {
+    let targets: Vec<_> = config.targets.keys().cloned().collect();
+    for_installer().into_iter().chain(for_targets(config, &targets)).collect()
+}
+
+/// Looks at what building these targets needs.
+pub fn for_targets(config: &Config, targets: &[TargetName]) -> Vec<Finding> {
     let mut findings = vec![version_of("git", &["--version"], "git")];
-    findings.extend(for_installer());
     let mut triples = Vec::new();
-    for (name, target) in &config.targets {
+    for (name, target) in targets.iter().map(|name| (name, &config.targets[name])) {
         let what = |what: &str| format!("{name}: {what}");
         match &target.build {
             Build::Cargo { dir, .. } => {
@@ -100,7 +106,15 @@ pub fn for_oracles(root: &Path) -> Vec<Finding> {
         oracles(root),
         version_of("minisign", &["-v"], "minisign"),
         version_of("openssl", &["version"], "openssl"),
+        found("nginx", nginx(), "nginx-light"),
+        found("mandoc", find_program("mandoc", Path::new(".")), "mandoc"),
     ]
+}
+
+/// Returns the web server, which Debian keeps out of the path of users.
+pub fn nginx() -> Option<PathBuf> {
+    let path = find_program("nginx", Path::new("."));
+    path.or_else(|| Some("/usr/sbin/nginx".into()).filter(|path: &PathBuf| path.is_file()))
 }
 
 /// Looks at what the tests of the page need.
@@ -166,6 +180,32 @@ pub fn chromium() -> Option<PathBuf> {
 /// Returns the folder of the Python environment with the oracles.
 pub fn oracles_dir(root: &Path) -> PathBuf {
     root.join("target/oracles")
+}
+
+/// Looks at the program `cargo generate`, which our template has to work with: that
+/// of the lock file, made of packages that are built anyway.
+pub fn for_template(root: &Path) -> Vec<Finding> {
+    let (what, program) = ("cargo-generate", cargo_generate(root));
+    let lock = std::fs::read_to_string(root.join("Cargo.lock")).unwrap_or_default();
+    let is_locked = |said: &String| {
+        let version = said.rsplit(' ').next().unwrap_or_default();
+        lock.contains(&format!("name = \"{what}\"\nversion = \"{version}\"\n"))
+    };
+    let said = capture(&program.to_string_lossy(), &["generate", "--version"], root);
+    vec![match said.ok().filter(is_locked) {
+        Some(version) => Finding::ok(what, version),
+        None => {
+            let manifest = root.join("Cargo.toml").display().to_string();
+            let build = ["cargo", "build", "--locked", "--manifest-path", &manifest];
+            let mend = [&build[..], &["--package", what, "--bin", what]].concat();
+            Finding::missing(what, "not built", &mend)
+        }
+    }]
+}
+
+/// Returns where the program `cargo generate` is built.
+pub fn cargo_generate(root: &Path) -> PathBuf {
+    root.join("target/debug/cargo-generate").with_extension(std::env::consts::EXE_EXTENSION)
 }
 
 fn oracles(root: &Path) -> Finding {
@@ -262,12 +302,21 @@ fn version_of(program: &str, arguments: &[&str], package: &str) -> Finding {
     }
 }
 
+fn found(program: &str, path: Option<PathBuf>, package: &str) -> Finding {
+    match path {
+        Some(path) => Finding::ok(program, path.display().to_string()),
+        None => apt(program, "not found", package),
+    }
+}
+
 /// Describes something that Debian has as a package.
 fn apt(what: &str, detail: &str, package: &str) -> Finding {
     let install =
         format!("apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install --yes {package}");
     if is_root() {
         Finding::missing(what, detail, &["sh", "-c", &install])
+    } else if may_become_root() {
+        Finding::missing(what, detail, &["sudo", "--non-interactive", "sh", "-c", &install])
     } else {
         let detail = format!("{detail}; as root: {install}");
         Finding::missing(what, detail, &[])
@@ -282,6 +331,12 @@ fn is_root() -> bool {
 #[cfg(not(target_os = "linux"))]
 fn is_root() -> bool {
     false
+}
+
+/// Returns whether commands may be run as root without a password, as on the machines
+/// that GitHub lends.
+fn may_become_root() -> bool {
+    capture("sudo", &["--non-interactive", "true"], Path::new(".")).is_ok()
 }
 
 /// Returns where a program is that is called from `dir`.

@@ -2,12 +2,39 @@
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::{
+    borrow::Cow,
     error::Error,
     fmt,
     io::{self, IsTerminal, Write},
     sync::OnceLock,
     time::Duration,
 };
+
+/// What texts of this crate call the program: the command of a project that has
+/// an xtask.
+pub const NAME: &str = "cargo xtask";
+
+/// What people call it, if it is something else.
+static PROGRAM: OnceLock<&'static str> = OnceLock::new();
+
+/// Decides what the program is called. The first call counts, before anything is
+/// printed.
+pub fn call_program(name: &'static str) {
+    let _ = PROGRAM.set(name);
+}
+
+/// Returns what the program is called.
+pub fn program() -> &'static str {
+    PROGRAM.get().copied().unwrap_or(NAME)
+}
+
+/// Returns a message with the commands in it as people have to type them.
+pub fn named(message: &str) -> Cow<'_, str> {
+    match program() {
+        NAME => message.into(),
+        program => message.replace("`cargo xtask", &format!("`{program}")).into(),
+    }
+}
 
 /// An error that says what to do next.
 #[derive(Debug)]
@@ -81,7 +108,21 @@ fn keep(printed: io::Result<()>) {
 /// quiet a command is to be.
 pub fn warn(line: impl fmt::Display) {
     // Nobody reads it: not worth an error.
-    let _ = writeln!(io::stderr(), "warning: {line}");
+    let _ = writeln!(io::stderr(), "warning: {}", named(&line.to_string()));
+}
+
+/// Asks a person for a line; `None` where nobody sits at a terminal.
+///
+/// # Errors
+/// If the terminal cannot be read.
+pub fn ask(question: &str) -> io::Result<Option<String>> {
+    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+        return Ok(None);
+    }
+    write!(io::stderr(), "{question}")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(Some(answer.trim().to_owned()))
 }
 
 /// Reports the steps of a command on stderr.
@@ -100,7 +141,7 @@ impl Ui {
     pub fn say(&self, line: impl fmt::Display) {
         if !self.quiet {
             // Nobody reads it: not worth an error.
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{}", named(&line.to_string()));
         }
     }
 

@@ -9,12 +9,12 @@ use esp_hal::clock::CpuClock;
 use esp_hal::gpio::{AnyPin, Pin};
 #[cfg(feature = "usb")]
 use esp_hal::peripherals::USB_DEVICE;
-use esp_hal::peripherals::{FROM_CPU_INTR0, TIMG0, UART0, WIFI};
+use esp_hal::peripherals::{FLASH, FROM_CPU_INTR0, Peripherals, RTC_TIMER, TIMG0, UART0, WIFI};
 use esp_hal::ram;
 use esp_hal::rtc_cntl::{Rtc, RwdtStage};
 use esp_hal::timer::timg::TimerGroup;
 use esp_storage::FlashStorage;
-use log::error;
+use log::{LevelFilter, error};
 use towline::{Region, Reset};
 
 /// Heap in bytes that the bootloader leaves behind once it is done.
@@ -28,6 +28,47 @@ const HEAP_RECLAIMED: usize = 64 * 1024;
 /// of the handshake. The rest is for the strings of settings and for scans.
 /// What remains of RAM is the stack; `.cargo/config.toml` sets its minimum.
 const HEAP_BESIDE: usize = if cfg!(feature = "esp32c2") { 48 * 1024 } else { 112 * 1024 };
+
+/// Starts log, clocks and heap, stops the bootloader's watchdog and returns all
+/// peripherals.
+///
+/// # Panics
+/// If called twice.
+pub fn init() -> Peripherals {
+    esp_println::logger::init_logger(LevelFilter::Info);
+    let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
+    esp_alloc::heap_allocator!(#[ram(reclaimed)] size: HEAP_RECLAIMED);
+    esp_alloc::heap_allocator!(size: HEAP_BESIDE);
+    peripherals
+}
+
+/// The peripherals that the device takes.
+#[expect(missing_docs, reason = "named as in `Peripherals`")]
+pub struct Parts {
+    pub flash: FLASH<'static>,
+    pub rtc_timer: RTC_TIMER<'static>,
+    pub radio: Radio,
+    pub console: Console,
+}
+
+/// Takes the [`Parts`] out of the peripherals, of which the rest stays with who
+/// calls it. A macro, for a function could only take them all.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __take {
+    ($peripherals:ident) => {
+        $crate::chip::Parts {
+            flash: $peripherals.FLASH,
+            rtc_timer: $peripherals.RTC_TIMER,
+            radio: $crate::chip::Radio {
+                wifi: $peripherals.WIFI,
+                timer: $peripherals.TIMG0,
+                interrupt: $peripherals.FROM_CPU_INTR0,
+            },
+            console: $crate::__console!($peripherals),
+        }
+    };
+}
 
 /// A started chip.
 pub(crate) struct Chip {
@@ -43,7 +84,7 @@ pub(crate) struct Chip {
 
 /// The UART that the ROM and the bootloader print to, its pins, and the USB
 /// port of the chip.
-pub(crate) struct Console {
+pub struct Console {
     pub(crate) uart: UART0<'static>,
     pub(crate) rx: AnyPin<'static>,
     pub(crate) tx: AnyPin<'static>,
@@ -51,25 +92,100 @@ pub(crate) struct Console {
     pub(crate) usb: USB_DEVICE<'static>,
 }
 
-/// Takes the console: the UART has other pins on each chip.
-macro_rules! console {
-    ($peripherals:ident, $rx:ident, $tx:ident) => {
-        Console {
-            uart: $peripherals.UART0,
-            rx: $peripherals.$rx.degrade(),
-            tx: $peripherals.$tx.degrade(),
+impl Console {
+    /// Names the parts of the console.
+    pub fn new(
+        uart: UART0<'static>,
+        rx: impl Pin + 'static,
+        tx: impl Pin + 'static,
+        #[cfg(feature = "usb")] usb: USB_DEVICE<'static>,
+    ) -> Self {
+        Self {
+            uart,
+            rx: rx.degrade(),
+            tx: tx.degrade(),
             #[cfg(feature = "usb")]
-            usb: $peripherals.USB_DEVICE,
+            usb,
         }
+    }
+}
+
+/// Takes the [`Console`]: the UART has other pins on each chip.
+#[cfg(feature = "esp32")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new($peripherals.UART0, $peripherals.GPIO3, $peripherals.GPIO1)
+    };
+}
+
+#[cfg(feature = "esp32c2")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new($peripherals.UART0, $peripherals.GPIO19, $peripherals.GPIO20)
+    };
+}
+
+#[cfg(feature = "esp32c3")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new(
+            $peripherals.UART0,
+            $peripherals.GPIO20,
+            $peripherals.GPIO21,
+            $peripherals.USB_DEVICE,
+        )
+    };
+}
+
+#[cfg(feature = "esp32c6")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new(
+            $peripherals.UART0,
+            $peripherals.GPIO17,
+            $peripherals.GPIO16,
+            $peripherals.USB_DEVICE,
+        )
+    };
+}
+
+#[cfg(feature = "esp32s2")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new($peripherals.UART0, $peripherals.GPIO44, $peripherals.GPIO43)
+    };
+}
+
+#[cfg(feature = "esp32s3")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __console {
+    ($peripherals:ident) => {
+        $crate::chip::Console::new(
+            $peripherals.UART0,
+            $peripherals.GPIO44,
+            $peripherals.GPIO43,
+            $peripherals.USB_DEVICE,
+        )
     };
 }
 
 /// The peripherals of scheduler and radio.
-pub(crate) struct Radio {
-    /// Wi-Fi.
-    pub(crate) wifi: WIFI<'static>,
-    timer: TIMG0<'static>,
-    interrupt: FROM_CPU_INTR0<'static>,
+#[expect(missing_docs, reason = "named as in `Peripherals`")]
+pub struct Radio {
+    pub wifi: WIFI<'static>,
+    pub timer: TIMG0<'static>,
+    pub interrupt: FROM_CPU_INTR0<'static>,
 }
 
 impl Radio {
@@ -82,38 +198,17 @@ impl Radio {
 }
 
 impl Chip {
-    /// Starts clocks and heap, stops the bootloader's watchdog and takes the
-    /// flash.
-    ///
-    /// # Panics
-    /// If called twice.
-    pub(crate) fn start() -> Self {
-        let peripherals = esp_hal::init(esp_hal::Config::default().with_cpu_clock(CpuClock::max()));
-        esp_alloc::heap_allocator!(#[ram(reclaimed)] size: HEAP_RECLAIMED);
-        esp_alloc::heap_allocator!(size: HEAP_BESIDE);
-        let flash = FlashStorage::new(peripherals.FLASH);
+    /// Takes the flash and the watchdog.
+    pub(crate) fn new(parts: Parts) -> Self {
+        let flash = FlashStorage::new(parts.flash);
         // Code runs from flash on the other core too.
         #[cfg(any(feature = "esp32", feature = "esp32s3"))]
         let flash = flash.multicore_auto_park();
-        #[cfg(feature = "esp32")]
-        let console = console!(peripherals, GPIO3, GPIO1);
-        #[cfg(feature = "esp32c2")]
-        let console = console!(peripherals, GPIO19, GPIO20);
-        #[cfg(feature = "esp32c3")]
-        let console = console!(peripherals, GPIO20, GPIO21);
-        #[cfg(feature = "esp32c6")]
-        let console = console!(peripherals, GPIO17, GPIO16);
-        #[cfg(any(feature = "esp32s2", feature = "esp32s3"))]
-        let console = console!(peripherals, GPIO44, GPIO43);
         Self {
             flash,
-            watchdog: Watchdog(Rtc::new(peripherals.RTC_TIMER)),
-            radio: Radio {
-                wifi: peripherals.WIFI,
-                timer: peripherals.TIMG0,
-                interrupt: peripherals.FROM_CPU_INTR0,
-            },
-            console,
+            watchdog: Watchdog(Rtc::new(parts.rtc_timer)),
+            radio: parts.radio,
+            console: parts.console,
         }
     }
 

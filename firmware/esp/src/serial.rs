@@ -43,7 +43,7 @@ struct Board {
 
 impl Provision for Board {
     fn info(&self) -> DeviceInfo<'_> {
-        let firmware = env!("CARGO_PKG_NAME");
+        let firmware = self.shared.project.name;
         DeviceInfo { firmware, version: &self.version, chip: CHIP }
     }
 

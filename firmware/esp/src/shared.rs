@@ -1,6 +1,7 @@
 //! What the tasks share. They run on one executor: nothing is borrowed across
 //! an `await`.
 
+use crate::config::Project;
 use crate::flash::SharedFlash;
 use crate::settings::Settings;
 use alloc::string::String;
@@ -13,6 +14,8 @@ pub(crate) type Flash = SharedFlash<FlashStorage<'static>>;
 
 /// What the tasks share.
 pub(crate) struct Shared {
+    /// The project that runs.
+    pub(crate) project: Project,
     /// The slots.
     pub(crate) slots: Slots<Flash>,
     /// Whether what runs still has to prove itself.
@@ -24,13 +27,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
+        project: Project,
         slots: Slots<Flash>,
         on_trial: bool,
         hostname: String,
         settings: Settings<Flash>,
     ) -> Self {
         let on_trial = Cell::new(on_trial);
-        Self { slots, on_trial, hostname, settings: RefCell::new(settings) }
+        Self { project, slots, on_trial, hostname, settings: RefCell::new(settings) }
     }
 
     /// Borrows the settings.

@@ -1,17 +1,19 @@
 //! Following the channel, and the trial of a new image.
 //!
 //! ```text
-//! trial:  address -> time -> channel answers -> accept
-//!           \---------- time limit ----------> roll back, reset
+//! trial:  self-test -> address -> time -> channel answers -> accept
+//!           \---- failure, time limit ----> roll back, reset
 //! then:   poll once after the start, then daily, or when a release that
 //!         waits for its time may be installed
 //! ```
 
+use crate::handle::Handle;
 use crate::shared::{Flash, Shared};
 use crate::time::{self, Uptime};
 use crate::{chip, config};
+use alloc::boxed::Box;
 use core::cell::RefCell;
-use embassy_net::Stack;
+use core::pin::Pin;
 use embassy_net::dns::DnsSocket;
 use embassy_net::tcp::client::TcpClient;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -44,7 +46,10 @@ type Tcp = TcpClient<'static, CONNECTIONS, SEND, RECEIVE>;
 type Net = Connector<'static, Tcp, DnsSocket<'static>>;
 
 /// Why the channel was not followed.
-pub(crate) type Fault = towline::UpdateError<NorFlashErrorKind, TlsError>;
+pub type Fault = towline::UpdateError<NorFlashErrorKind, TlsError>;
+
+/// What the application says of itself on trial; an error is what failed.
+pub(crate) type SelfTest = Pin<Box<dyn Future<Output = Result<(), &'static str>>>>;
 
 /// The client of the channel. Who wants it claims the slots first.
 pub(crate) struct Client {
@@ -189,15 +194,13 @@ impl Client {
 
 /// Lets a new image prove itself, then follows the channel.
 #[embassy_executor::task]
-pub(crate) async fn run(
-    client: &'static Client,
-    stack: Stack<'static>,
-    shared: &'static Shared,
-) -> ! {
+pub(crate) async fn run(handle: Handle, self_test: SelfTest) -> ! {
+    let Handle { client, stack, shared } = handle;
     if shared.on_trial.get() {
-        trial(client, stack, shared).await;
+        trial(handle, self_test).await;
         shared.on_trial.set(false);
     } else {
+        drop(self_test);
         stack.wait_config_up().await;
         time::wait_known().await;
         wait(schedule::first_poll(client.random().await)).await;
@@ -249,10 +252,11 @@ async fn wait(time: core::time::Duration) {
 }
 
 /// Returns once what runs was accepted, or when there is nothing to go back to.
-async fn trial(client: &Client, stack: Stack<'_>, shared: &Shared) {
+async fn trial(handle: Handle, self_test: SelfTest) {
+    let Handle { client, stack, shared } = handle;
     let limit = Instant::MIN + Duration::from_millis(config::TRIAL.as_millis() as u64);
     info!("trial: {} s to reach the channel", config::TRIAL.as_secs());
-    let proof = async {
+    let reached = async {
         stack.wait_config_up().await;
         time::wait_known().await;
         while let Err(error) = client.check(shared).await {
@@ -264,7 +268,11 @@ async fn trial(client: &Client, stack: Stack<'_>, shared: &Shared) {
             Timer::after(TRIAL_PAUSE).await;
         }
     };
-    let proven = with_deadline(limit, proof).await.is_ok();
+    let tested = with_deadline(limit, self_test).await;
+    let proven = match tested.unwrap_or(Err("the self-test did not end")) {
+        Ok(()) => with_deadline(limit, reached).await.map_err(|_| "the channel was not reached"),
+        failed => failed,
+    };
     let mut slots = shared.slots.claim().await;
     // Somebody may have decided over the REST API.
     match slots.is_on_trial() {
@@ -272,13 +280,16 @@ async fn trial(client: &Client, stack: Stack<'_>, shared: &Shared) {
         Ok(true) => {}
         Err(error) => warn!("trial: {error}"),
     }
-    let verdict = if proven { slots.accept() } else { slots.rollback().map(|_| ()) };
-    match verdict {
-        Ok(()) if proven => info!("trial: passed, accepted"),
-        Ok(()) => {
-            warn!("trial: the channel was not reached; going back to {}", slots.spare());
+    let verdict = match proven {
+        Ok(()) => slots.accept(),
+        Err(_) => slots.rollback().map(|_| ()),
+    };
+    match (verdict, proven) {
+        (Ok(()), Ok(())) => info!("trial: passed, accepted"),
+        (Ok(()), Err(failure)) => {
+            warn!("trial: {failure}; going back to {}", slots.spare());
             chip::reset()
         }
-        Err(error) => warn!("trial: {error}; carrying on"),
+        (Err(error), _) => warn!("trial: {error}; carrying on"),
     }
 }

@@ -60,6 +60,8 @@ fn taken_back(index: &Index, old: &Index) -> Vec<Problem> {
         let version = &release.version;
         let path = format!("firmware/{}/{version}/", old.project);
         match index.releases.iter().find(|ours| ours.version == *version) {
+            // Who limits what the site holds knows that.
+            None if index.dropped.contains(version) => {}
             None => problems.push(problem(path, "is published, and would be gone")),
             Some(ours) if release.yanked.is_some() && ours.yanked.is_none() => {
                 problems.push(problem(path, "is yanked, and would not be any more"));
@@ -68,7 +70,10 @@ fn taken_back(index: &Index, old: &Index) -> Vec<Problem> {
         }
     }
     let is_yanked = |version: &Version| {
-        index.releases.iter().any(|ours| ours.version == *version && ours.yanked.is_some())
+        let mut releases = index.releases.iter();
+        // A yanked release is the first that a site does without.
+        releases.any(|ours| ours.version == *version && ours.yanked.is_some())
+            || index.dropped.contains(version)
     };
     for channel in &old.channels {
         let path = format!("ota/{}/", channel.name);

@@ -14,7 +14,7 @@ use crate::{
     source::{DAY, date_text},
     ui,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -44,11 +44,14 @@ pub(crate) struct Args {
     connect: Option<SocketAddr>,
     /// Compare with the site that is published now: what is signed must not go
     /// backwards.
-    #[arg(long, value_name = "DIR | URL")]
+    #[arg(long, value_name = "DIR | URL", group = "old")]
     against: Option<String>,
+    /// Compare with the site at the base-url of towline.toml; there may be none yet.
+    #[arg(long, group = "old")]
+    published: bool,
     /// Let a release, channel, yank or pause be gone that is published: the path
     /// that the problem names, such as `ota/testing/`.
-    #[arg(long, value_name = "PATH", requires = "against")]
+    #[arg(long, value_name = "PATH", requires = "old")]
     allow: Vec<String>,
     /// Days that signatures have to count for yet [default: a quarter of their
     /// time].
@@ -94,7 +97,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     };
     let place = Place::new(&name, args)?;
     let mut findings = place.inspect(&terms);
-    if let Some(published) = &args.against {
+    let published = match (&args.against, &project) {
+        (None, Some(project)) if args.published => Some(&project.config.base_url),
+        (None, None) if args.published => bail!("--published needs a project, to know where"),
+        (against, _) => against.as_ref(),
+    };
+    if let Some(published) = published {
         findings.problems.extend(place.against(&Place::new(published, args)?, &args.allow));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
@@ -119,7 +127,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         print_json(&report)?;
     } else {
         warnings.iter().for_each(ui::warn);
-        problems.iter().for_each(|problem| println!("{problem}"));
+        for problem in &problems {
+            println!("{}", ui::named(&problem.to_string()));
+        }
         match problems.len() {
             0 => println!("{name}: no problems"),
             count => println!("{name}: {count} problem{}", if count == 1 { "" } else { "s" }),

@@ -45,6 +45,8 @@ enum Tools {
     Firmware,
     /// The Python environment with independent implementations and linters.
     Oracles,
+    /// The program `cargo generate`.
+    Template,
     /// Node, the packages of the page, a browser.
     Page,
     /// The compiler of the fuzzing engine, which is C++.
@@ -58,6 +60,7 @@ impl Tools {
         match self {
             Self::Firmware => tools::for_release(&project.config),
             Self::Oracles => tools::for_oracles(root),
+            Self::Template => tools::for_template(root),
             Self::Page => tools::for_page(root),
             Self::Fuzz => tools::for_fuzz(),
             Self::Machine => tools::for_machine(),
@@ -93,7 +96,14 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     }
     steps.retain(|step| args.only.is_empty() || args.only.iter().any(|name| step.is(name)));
 
-    let needed = [Tools::Firmware, Tools::Oracles, Tools::Page, Tools::Fuzz, Tools::Machine];
+    let needed = [
+        Tools::Firmware,
+        Tools::Oracles,
+        Tools::Template,
+        Tools::Page,
+        Tools::Fuzz,
+        Tools::Machine,
+    ];
     let needed =
         needed.map(|tools| steps.iter().any(|step| step.needs.contains(&tools)).then_some(tools));
     let look = || -> Vec<Finding> {
@@ -196,8 +206,19 @@ fn steps(root: &Path) -> Vec<Step> {
         )
         .needing(&[Tools::Firmware]),
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
-        step("test", "cargo test --locked --workspace --all-features", root, &[])
-            .needing(&[Tools::Firmware, Tools::Oracles]),
+        step("test", "cargo test --locked --workspace --all-features", root, &[]).needing(&[
+            Tools::Firmware,
+            Tools::Oracles,
+            Tools::Template,
+        ]),
+        step(
+            "generated",
+            "cargo test --locked --workspace --all-features --test suite -- --ignored \
+             scaffold::generated --nocapture",
+            root,
+            &[],
+        )
+        .needing(&[Tools::Firmware]),
         step("virt-update", &format!("{xtask} virt update"), root, &[])
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-trust", &format!("{xtask} virt trust"), root, &[])

@@ -1,8 +1,9 @@
 //! `doctor`: what this machine has and lacks.
 
-use super::print_json;
+use super::{chosen_targets, print_json};
 use crate::{
     cli::Global,
+    name::TargetName,
     project::{Places, Project},
     toolchain,
     tools::{self, Finding},
@@ -17,6 +18,9 @@ use std::process::ExitCode;
 /// commands. Exit code 1 if something is missing.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
+    /// Look at what building these targets needs, and at nothing else.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES", conflicts_with = "ci")]
+    targets: Vec<TargetName>,
     /// Look at what `cargo xtask ci` needs too.
     #[arg(long)]
     ci: bool,
@@ -31,8 +35,12 @@ pub(crate) struct Args {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let places = Places { store: None, site_dir: None };
     let project = Project::open(global.manifest.as_deref(), &places)?;
+    let targets = chosen_targets(&project.config, &args.targets)?;
     let look = || {
-        let mut findings = tools::for_release(&project.config);
+        let mut findings = match args.targets.is_empty() {
+            true => tools::for_release(&project.config),
+            false => tools::for_targets(&project.config, &targets),
+        };
         if args.ci {
             findings.extend(tools::for_oracles(&project.config.root));
             findings.extend(tools::for_page(&project.config.root));

@@ -8,7 +8,7 @@ use crate::{
     name::ChannelName,
     project::{Places, Project},
     release::Record,
-    ui::Hinted,
+    ui::{self, Hinted},
 };
 use anyhow::{Context, Result};
 use semver::VersionReq;
@@ -223,7 +223,7 @@ pub(super) fn apply(project: &Project, edit: &Edit, common: &Common) -> Result<E
     }
     if !common.dry_run {
         Disk::default().write(&path, new.as_bytes())?;
-        println!("\nnext: `cargo xtask site` renders the site with it");
+        println!("\n{}", ui::named("next: `cargo xtask site` renders the site with it"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,14 +1,16 @@
 //! `plan`: what a release would do.
 
-use super::{chosen_targets, print_json};
+mod github;
+
+use super::{chosen_targets, notes::Chosen, print_json};
 use crate::{
-    build,
+    build::expected_version,
     cli::Global,
     name::TargetName,
-    plan::{Plan, plan},
+    plan::{Plan, TagError, plan, tagged},
     project::{Places, Project},
     toolchain,
-    ui::table,
+    ui::{Hinted, table},
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -28,18 +30,70 @@ pub(crate) struct Args {
     /// Version to plan for, where the images do not say it yet.
     #[arg(long, value_name = "VERSION")]
     pub(crate) version: Option<Version>,
+    /// Tag that the release is to have, such as v1.2.0; must be the one of the
+    /// version that the firmware has.
+    #[arg(long, value_name = "TAG", conflicts_with = "version")]
+    tag: Option<String>,
     #[command(flatten)]
-    pub(crate) places: Places,
-    /// Print the plan as JSON.
+    places: Places,
+    /// How to print the plan.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Print the plan as JSON; `include` is a matrix for a workflow.
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// In a step of a GitHub workflow: set its outputs `version` and `matrix`, and
+    /// add the plan to the summary of the job.
     #[arg(long)]
-    pub(crate) json: bool,
+    github: bool,
+}
+
+/// How a plan is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Tables for a terminal.
+    Text,
+    /// As JSON.
+    Json,
+    /// Markdown of the size of a comment.
+    Markdown,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &args.places)?;
-    let targets = chosen_targets(&project.config, &args.targets)?;
-    show(&make(&project, &targets, &[], args.version.clone())?, args.json)?;
+    let config = &project.config;
+    let targets = chosen_targets(config, &args.targets)?;
+    let version = match &args.tag {
+        Some(tag) => {
+            let version =
+                |name: &TargetName| Some((name.clone(), expected_version(&config.targets[name])?));
+            let versions = targets.iter().filter_map(version);
+            Some(tagged(&config.github.tag_prefix, tag, versions).map_err(hinted)?)
+        }
+        None => args.version.clone(),
+    };
+    let plan = make(&project, &targets, &[], version)?;
+    let notes = || plan.version.as_ref().and_then(|version| Chosen::Automatic.of(config, version));
+    if args.github {
+        github::write(&plan, notes().as_deref())?;
+    }
+    match args.format {
+        Format::Markdown => print!("{}", plan.markdown(notes().as_deref())),
+        format => show(&plan, args.json || format == Format::Json)?,
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn hinted(error: TagError) -> anyhow::Error {
+    let hint = match &error {
+        TagError::OtherVersion { expected, .. } => format!(
+            "set the version where the firmware has it, such as its Cargo.toml, commit, and tag that commit; or tag this one {expected}"
+        ),
+        TagError::NotOfRelease { .. } => {
+            "`[github]` and `tag-prefix` in towline.toml say what they start with".into()
+        }
+    };
+    Hinted::new(error.to_string(), hint).into()
 }
 
 /// Makes the plan for these targets of a project, others being dropped.
@@ -50,8 +104,8 @@ pub(crate) fn make(
     version: Option<Version>,
 ) -> Result<Plan> {
     let config = &project.config;
-    let version = version
-        .or_else(|| targets.iter().find_map(|t| build::expected_version(&config.targets[t])));
+    let version =
+        version.or_else(|| targets.iter().find_map(|t| expected_version(&config.targets[t])));
     let releases = project.releases()?;
     let has = |triple: &str| toolchain::has_target(triple, &config.root);
     let mut plan = plan(config, &project.channels()?, &releases, targets, version, has);

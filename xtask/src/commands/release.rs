@@ -1,6 +1,6 @@
 //! `release`: the main job.
 
-use super::{build::build_images, chosen_targets, plan, print_json, site};
+use super::{build::build_images, chosen_targets, notes::Choice, plan, print_json, site};
 use crate::{
     build::expected_version,
     cli::Global,
@@ -13,11 +13,11 @@ use crate::{
     site::{SiteError, refuse_foreign, size_text},
     source::Source,
     store::Store,
-    ui::{Hinted, table},
+    ui::{Hinted, Ui, table},
 };
-use anyhow::{Context, Result};
+use anyhow::Result;
 use indexmap::IndexMap;
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 use towline_descriptor::Version;
 
 /// Build a release of every target and publish it to the site.
@@ -41,9 +41,8 @@ pub(crate) struct Args {
     /// it.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     drop_target: Vec<TargetName>,
-    /// File with release notes, plain text.
-    #[arg(long, value_name = "FILE")]
-    notes: Option<PathBuf>,
+    #[command(flatten)]
+    notes: Choice,
     /// Oldest version whose settings this release understands. The page warns
     /// those who would keep the settings of an older one, and devices that run
     /// an older one go over a release between.
@@ -72,7 +71,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     anyhow::ensure!(!targets.is_empty(), "no target is left to release");
     // Faults of the state files show before the long work begins.
     let channels = project.channels()?;
-    let notes = args.notes.as_deref().map(read_notes).transpose()?;
+    let notes = args.notes.read()?;
     if args.dry_run {
         let plan = plan::make(&project, &targets, &args.drop_target, args.version.clone())?;
         plan::show(&plan, args.json)?;
@@ -104,6 +103,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         })
         .collect();
     let version = args.version.as_ref();
+    let asked = Asked { notes: notes.is_given(), min_from: args.min_from.is_some() };
+    let notes = images.first().and_then(|(_, (first, _))| notes.of(config, &first.version));
     let words = Words { notes, min_from: args.min_from.clone() };
     let draft = Draft::new(&config.project, &source, words, version, &project.releases()?, images)
         .map_err(|error| match error {
@@ -115,7 +116,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         })?;
 
     let is_known = known.iter().any(|record| record.version == draft.record.version);
-    refuse_secrets(&project, &draft, is_known)?;
+    refuse_secrets(&project, draft.files(), is_known)?;
 
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
@@ -165,21 +166,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", summary(record, &project, &channels, &releases));
-    if admission == Admission::Known {
-        ui.say(format_args!(
-            "\nrelease {} was recorded already, with the same bytes",
-            record.version
-        ));
-        if record.notes != draft.record.notes && draft.record.notes.is_some() {
-            ui.say("its notes stay as they were recorded");
-        }
-        if record.min_from != draft.record.min_from && draft.record.min_from.is_some() {
-            let kept = record.min_from.as_ref().map_or("none", Version::as_str);
-            ui.say(format_args!("its --min-from stays as it was recorded: {kept}"));
-        }
-    } else if record.dirty {
-        ui.say("\nnote: the work tree has changes that are not committed");
-    }
+    tell(ui, admission, record, &draft.record, asked);
     ui.say("");
     if args.no_site {
         ui.say("next: sign and publish it with `cargo xtask site`");
@@ -194,15 +181,47 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What of a release somebody asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) notes: bool,
+    pub(super) min_from: bool,
+}
+
+/// Says what came of a release that may have been recorded before. `made` is what
+/// it would have been recorded as.
+pub(super) fn tell(ui: Ui, admission: Admission, record: &Record, made: &Record, asked: Asked) {
+    if admission == Admission::Known {
+        ui.say(format_args!(
+            "\nrelease {} was recorded already, with the same bytes",
+            record.version
+        ));
+        if record.notes != made.notes && asked.notes {
+            ui.say("its notes stay as they were recorded");
+        }
+        if record.min_from != made.min_from && asked.min_from {
+            let kept = record.min_from.as_ref().map_or("none", Version::as_str);
+            ui.say(format_args!("its --min-from stays as it was recorded: {kept}"));
+        }
+    } else if record.dirty {
+        ui.say("\nnote: the work tree has changes that are not committed");
+    }
+}
+
 /// Refuses images with secret keys: what is recorded stays. In those that are
-/// recorded already, only the project's own are worth an error.
-fn refuse_secrets(project: &Project, draft: &Draft, is_known: bool) -> Result<()> {
+/// recorded already, only the project's own are worth an error. `files` are those of
+/// the release, by their path on the site.
+pub(super) fn refuse_secrets<'f>(
+    project: &Project,
+    files: impl Iterator<Item = (String, &'f [u8])>,
+    is_known: bool,
+) -> Result<()> {
     let secrets = site::secrets(project, project.chain()?.as_ref());
     let leak = |(path, bytes): (String, &[u8])| match secrets.problem_of_image(&path, bytes)? {
         Ok(_) if is_known => None,
         Ok(problem) | Err(problem) => Some(format!("  {problem}")),
     };
-    let leaks: Vec<_> = draft.files().filter_map(leak).collect();
+    let leaks: Vec<_> = files.filter_map(leak).collect();
     if leaks.is_empty() {
         return Ok(());
     }
@@ -220,7 +239,7 @@ fn is_of_artifacts(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(SiteError::Store(_) | SiteError::Problems(_)))
 }
 
-fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {
+pub(super) fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {
     use crate::{publish::KeepError::Rule, release::RuleError};
     let hint = match &error {
         Rule(RuleError::OtherBytes { .. } | RuleError::EqualPrecedence { .. }) => {
@@ -234,22 +253,8 @@ fn with_hint(error: crate::publish::KeepError) -> anyhow::Error {
     Hinted::new(error.to_string(), hint).into()
 }
 
-/// Reads release notes. Control characters have no place in plain text, and
-/// some readers end at a NUL.
-fn read_notes(path: &std::path::Path) -> Result<String> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("notes {}", path.display()))?;
-    let text = text.replace("\r\n", "\n");
-    match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
-        Some(c) => {
-            anyhow::bail!("notes {}: control character {c:?}; notes are plain text", path.display())
-        }
-        None => Ok(text.trim().to_owned()),
-    }
-}
-
 /// Lists what was released and which channels serve it.
-fn summary(
+pub(super) fn summary(
     record: &Record,
     project: &Project,
     channels: &crate::channel::Channels,

@@ -10,7 +10,7 @@ use crate::{
     project::{Places, Project},
     release::Record,
     signing::{self, Signer, SigningError, Standing, artifacts},
-    site::{SiteError, render},
+    site::{Keep, SiteError, render},
     source::DAY,
     store::Store,
     ui::{self, Hinted},
@@ -144,8 +144,12 @@ pub(crate) fn signer(
     let keys = keys_at_hand(project, &root)?;
     let now = signing::now()?;
     let valid = u64::from(project.config.signing.valid_days.get()) * DAY;
+    // What the site has no place for is not read.
+    let channels = project.channels()?;
+    let keep = Keep::of(&project.config, &channels, releases);
+    let held = keep.with(keep.most(project.config.site.max_size)).releases;
     let signatures = artifacts::sign(
-        releases,
+        &held,
         &root,
         &keys,
         store,

@@ -42,7 +42,7 @@ struct Signature {
     minisig: String,
 }
 
-/// Returns the files of a release, each once.
+/// Returns the artifacts of a release by their path on the site, each once.
 pub(crate) fn files(record: &Record) -> BTreeMap<String, &Artifact> {
     let mut files = BTreeMap::new();
     for (name, target) in &record.targets {

@@ -6,7 +6,7 @@ use crate::keys::{
 };
 use crate::source::DAY;
 use towline::ed25519;
-use towline_descriptor::{Chip, Sha256};
+use towline_descriptor::{Chip, Policy, Sha256};
 
 const VALID: u64 = 30 * DAY;
 
@@ -71,7 +71,7 @@ fn descriptor<'a>() -> Descriptor<'a> {
         min_from: None,
         steps: Default::default(),
         rollout: Default::default(),
-        policy: Policy::default(),
+        policy: Default::default(),
         notes: None,
         patches: Default::default(),
     }

@@ -1,7 +1,7 @@
 //! `releases.json`: the index of a site, for the installer, for people and for
 //! scripts. Its schema is `site/schema/releases-1.json`.
 
-use super::{artifact_path, descriptor_path, listed};
+use super::{Kept, artifact_path, descriptor_path, listed};
 use crate::{
     channel::Channels,
     config::{self, Config},
@@ -37,6 +37,10 @@ pub struct Index {
     pub channels: Vec<IndexChannel>,
     /// Releases, highest version first.
     pub releases: Vec<IndexRelease>,
+    /// Versions that the project has released and the site does not hold any
+    /// more, lowest first. Sites of before this field held all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dropped: Vec<Version>,
     /// All files but this one, the artifacts and signatures of files, by their
     /// path.
     pub files: BTreeMap<String, IndexArtifact>,
@@ -243,9 +247,12 @@ pub(super) fn served_targets<'r>(
 pub(super) fn make(
     config: &Config,
     channels: &Channels,
-    releases: &[Record],
+    kept: &Kept,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Index, StoreError> {
+    let releases = &kept.releases;
+    let mut dropped: Vec<_> = kept.dropped().cloned().collect();
+    dropped.sort_by(Version::precedence);
     let channel = |(name, channel): (&ChannelName, &crate::config::Channel)| IndexChannel {
         name: name.clone(),
         description: channel.description.clone(),
@@ -269,6 +276,7 @@ pub(super) fn make(
         improv: config.installer.improv,
         channels: config.channels.iter().map(channel).collect(),
         releases: releases.iter().rev().map(|record| release(record, channels)).collect(),
+        dropped,
         // Who has a signature can tell by itself whether it holds; most files would
         // be some.
         files: files

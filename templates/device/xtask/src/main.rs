@@ -1,0 +1,5 @@
+//! Publishes this project: `cargo xtask --help`.
+
+fn main() -> std::process::ExitCode {
+    xtask::cli::main()
+}
