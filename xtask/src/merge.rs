@@ -15,7 +15,7 @@ use crate::{
     publish::{KeepError, Words, keep},
     release::{Admission, Artifact, Record, Role},
     site::artifact_path,
-    store::{DirectoryStore, Store, StoreError},
+    store::{DirectoryStore, Store, StoreError, StoreMut},
 };
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -262,7 +262,7 @@ impl Merged {
     /// [`KeepError`]; a release that breaks a rule leaves no trace.
     pub fn keep(
         &self,
-        store: &impl Store,
+        store: &impl StoreMut,
         existing: &[Record],
         dropped: &[TargetName],
     ) -> Result<Admission, KeepError> {
@@ -273,7 +273,7 @@ impl Merged {
     ///
     /// # Errors
     /// If one cannot be written.
-    pub fn put_artifacts(&self, store: &impl Store) -> Result<(), StoreError> {
+    pub fn put_artifacts(&self, store: &impl StoreMut) -> Result<(), StoreError> {
         // Boot selection and the like are the same for several targets.
         let by_hash: IndexMap<Sha256, &Bytes> =
             self.artifacts.iter().map(|file| (file.artifact.sha256, file)).collect();

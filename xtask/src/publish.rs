@@ -10,7 +10,7 @@ use crate::{
     release::{Admission, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
     site::artifact_path,
     source::Source,
-    store::{Keep, StoreError, artifact_of, artifact_with},
+    store::{StoreMut, StoreError, artifact_of, artifact_with},
 };
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -135,7 +135,7 @@ impl Draft {
     /// [`KeepError`]; a release that breaks a rule leaves no trace.
     pub fn keep(
         &self,
-        store: &impl Keep,
+        store: &impl StoreMut,
         existing: &[Record],
         dropped: &[TargetName],
     ) -> Result<Admission, KeepError> {
@@ -159,7 +159,7 @@ impl Draft {
     ///
     /// # Errors
     /// If one cannot be written.
-    pub fn put_artifacts(&self, store: &impl Keep) -> Result<(), StoreError> {
+    pub fn put_artifacts(&self, store: &impl StoreMut) -> Result<(), StoreError> {
         let targets: Vec<_> = self.record.targets.values().zip(&self.images).collect();
         targets.into_par_iter().try_for_each(|(target, images)| {
             store.put_artifact(&target.app, &images.app)?;
@@ -181,7 +181,7 @@ impl Draft {
 /// [`KeepError`]; a release that breaks a rule leaves no trace.
 pub(crate) fn keep(
     record: &Record,
-    store: &impl Store,
+    store: &impl StoreMut,
     existing: &[Record],
     dropped: &[TargetName],
     put_artifacts: impl FnOnce() -> Result<(), StoreError>,

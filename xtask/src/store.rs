@@ -39,7 +39,7 @@ pub trait Store: Sync {
 }
 
 /// Keeps records and artifacts.
-pub trait Keep: Store {
+pub trait StoreMut: Store {
     /// Keeps an artifact, if it is not kept yet, with its bytes.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ impl Store for DirectoryStore {
     }
 }
 
-impl Keep for DirectoryStore {
+impl StoreMut for DirectoryStore {
     fn put_artifact(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), StoreError> {
         // What is there is trusted only if it is what it says.
         if self.artifact(artifact).is_err() {

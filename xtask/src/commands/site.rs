@@ -122,7 +122,7 @@ fn github(project: &Project, ui: Ui) -> Result<GithubStore> {
     }
     let releases = store.records()?;
     refuse_none(&releases, &repository, "publish")?;
-    store.fetch(&releases, ui)?;
+    store.fetch(&held(project, &releases)?, ui)?;
     Ok(store)
 }
 
@@ -144,12 +144,8 @@ pub(crate) fn signer(
     let keys = keys_at_hand(project, &root)?;
     let now = signing::now()?;
     let valid = u64::from(project.config.signing.valid_days.get()) * DAY;
-    // What the site has no place for is not read.
-    let channels = project.channels()?;
-    let keep = Keep::of(&project.config, &channels, releases);
-    let held = keep.with(keep.most(project.config.site.max_size)).releases;
     let signatures = artifacts::sign(
-        &held,
+        &held(project, releases)?,
         &root,
         &keys,
         store,
@@ -158,6 +154,14 @@ pub(crate) fn signer(
     )?;
     let signer = Signer::new(chain, keys, standing, now, valid, refresh)?;
     Ok(Some(signer.with_signatures(signatures)))
+}
+
+/// Returns the releases that the site may have a place for: nothing is read of the
+/// others.
+fn held(project: &Project, releases: &[Record]) -> Result<Vec<Record>> {
+    let channels = project.channels()?;
+    let keep = Keep::of(&project.config, &channels, releases);
+    Ok(keep.with(keep.most(project.config.site.max_size)).releases)
 }
 
 /// Returns the channel keys at hand that a root names, and tells of those in the

@@ -20,7 +20,7 @@ use crate::{
     disk::Disk,
     name::ProjectName,
     release::{Artifact, Record},
-    store::{DirectoryStore, Keep, Store, StoreError, artifact_of, sha256},
+    store::{DirectoryStore, Store, StoreMut, StoreError, artifact_of, sha256},
     ui::Ui,
 };
 use anyhow::{Result, anyhow};
