@@ -208,7 +208,7 @@ impl Disk {
     pub fn clean_beside(&self, path: &Path) -> io::Result<()> {
         let prefix = temporary_prefix(path);
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let folder = path.parent().unwrap_or(Path::new("."));
+        let folder = folder_of(path);
         self.remove(folder, |name| {
             let numbers = name.strip_prefix(&prefix).and_then(|numbers| numbers.split_once('-'));
             numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
@@ -250,13 +250,18 @@ fn temporary_prefix(path: &Path) -> String {
     format!("{TEMPORARY}{name}-")
 }
 
+/// Returns the folder that a file or folder is in; the current one for a bare name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn sync(file: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(file)?.sync_all()
 }
 
 #[cfg(unix)]
 fn sync_folder_of(path: &Path) -> io::Result<()> {
-    fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    fs::File::open(folder_of(path))?.sync_all()
 }
 
 #[cfg(not(unix))]

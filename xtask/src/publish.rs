@@ -10,7 +10,7 @@ use crate::{
     release::{Admission, FORMAT, Part, Record, Role, RuleError, TargetRecord, admit},
     site::artifact_path,
     source::Source,
-    store::{StoreMut, StoreError, artifact_of, artifact_with},
+    store::{StoreError, StoreMut, artifact_of, artifact_with},
 };
 use indexmap::IndexMap;
 use rayon::prelude::*;

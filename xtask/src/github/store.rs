@@ -20,7 +20,7 @@ use crate::{
     disk::Disk,
     name::ProjectName,
     release::{Artifact, Record},
-    store::{DirectoryStore, Store, StoreMut, StoreError, artifact_of, sha256},
+    store::{DirectoryStore, Store, StoreError, StoreMut, artifact_of, sha256},
     ui::Ui,
 };
 use anyhow::{Result, anyhow};
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 use tokio::runtime::Runtime;
 use towline_descriptor::Sha256;
@@ -49,6 +50,8 @@ pub struct GithubStore {
     assets: BTreeMap<Sha256, Asset>,
     /// Tags of published releases that are none of ours.
     ignored: Vec<String>,
+    /// Held while something damaged is mended: several files may have the same.
+    mending: Mutex<()>,
 }
 
 /// What is known of GitHub since the last run.
@@ -87,16 +90,17 @@ impl GithubStore {
         disk: &Disk,
     ) -> Result<Self> {
         let runtime = runtime()?;
-        let _inside = runtime.enter();
-        let api = api()?;
+        let api = {
+            let _inside = runtime.enter();
+            api()?
+        };
         let cache = DirectoryStore::new(dir, disk.clone());
         let path = dir.join(LISTING);
         let mut known = Known::read(&path);
         let fetched = runtime.block_on(fetch_records(&api, project, &cache, &mut known));
         known.write(&path, disk)?;
         let Fetched { records, assets, ignored } = fetched?;
-        drop(_inside);
-        Ok(Self { api, runtime, cache, records, assets, ignored })
+        Ok(Self { api, runtime, cache, records, assets, ignored, mending: Mutex::default() })
     }
 
     /// Returns the tags of published releases that are none of ours.
@@ -155,6 +159,10 @@ impl GithubStore {
 
     /// Makes sure that the cache has an artifact, whole.
     fn heal(&self, artifact: &Artifact) -> Result<Vec<u8>, StoreError> {
+        if let Ok(bytes) = self.cache.artifact(artifact) {
+            return Ok(bytes);
+        }
+        let _mending = self.mending.lock().unwrap_or_else(PoisonError::into_inner);
         if let Ok(bytes) = self.cache.artifact(artifact) {
             return Ok(bytes);
         }

@@ -33,7 +33,7 @@ fn on(github: &GitHub, project: &Project, arguments: &[&str]) -> Command {
 /// Runs a command, and makes sure that it tells nobody the token.
 fn run(command: &mut Command) -> Output {
     let output = command.output().unwrap();
-    let all = text(&output.stdout) + &text(&output.stderr);
+    let all = [text(&output.stdout), text(&output.stderr)].concat();
     assert!(!all.contains(TOKEN), "{all}");
     output
 }

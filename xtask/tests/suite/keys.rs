@@ -319,7 +319,7 @@ fn a_root_that_devices_could_not_read_is_refused_before_a_key_is_made() {
     let project = project();
     let channels = ["a", "b", "c", "d", "e", "f"];
     let tables = channels.map(|name| format!("[channels.{name}]\n")).concat();
-    project.write("towline.toml", project.read("towline.toml") + &tables);
+    project.write("towline.toml", [project.read("towline.toml"), tables].concat());
     let all = channels.join(",");
     let error = project.fails(&["keys", "init", "--root-keys", "8", "--channel", &all]);
     assert!(error.contains("1.json: has ") && error.contains("hint: revoke keys"), "{error}");

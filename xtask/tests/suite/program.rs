@@ -23,7 +23,7 @@ fn help_usage_hints_and_warnings_call_the_program_by_its_name() {
         let project = Project::new(&[Chip::Esp32c3]);
         let run = |arguments: &[&str]| {
             let output = run(program, &project, arguments);
-            text(&output.stdout) + &text(&output.stderr)
+            [text(&output.stdout), text(&output.stderr)].concat()
         };
         let says = |arguments: &[&str], expected: &str| {
             let shown = run(arguments);

@@ -65,7 +65,7 @@ fn assert_sound_workflows(dir: &Path) {
         command.args(arguments).current_dir(dir);
         command.args(workflows.iter().map(|workflow| workflow.as_ref().unwrap().path()));
         let output = command.output().unwrap_or_else(|error| panic!("{tool}: {error}"));
-        let said = text(&output.stdout) + &text(&output.stderr);
+        let said = [text(&output.stdout), text(&output.stderr)].concat();
         assert!(output.status.success(), "{tool}: {said}");
     }
 }

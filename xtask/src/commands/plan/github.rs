@@ -11,7 +11,7 @@ pub(super) fn write(plan: &Plan, notes: Option<&str>) -> Result<()> {
     let summary = file("GITHUB_STEP_SUMMARY")?;
     let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
     let matrix = serde_json::json!({ "include": plan.include }).to_string();
-    let lines = line("version", &version)? + &line("matrix", &matrix)?;
+    let lines = [line("version", &version)?, line("matrix", &matrix)?].concat();
     append(&outputs, &lines)?;
     append(&summary, &plan.markdown(notes))
 }

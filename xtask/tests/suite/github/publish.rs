@@ -6,7 +6,7 @@ use super::{
     facts, fails, on, recorded, run,
 };
 use crate::support::{Project, command, text};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use towline_descriptor::Chip;
 
 fn changes(log: &[Entry]) -> Vec<String> {
@@ -238,7 +238,8 @@ fn refusal(status: u16, headers: &[(&'static str, String)], message: &'static st
 fn rate_limits_and_failures_are_waited_for() {
     let (github, project) = (GitHub::start(), recorded(&CHIPS[..1], &["1.0.0"]));
     let at_once = [("retry-after", "0".to_owned())];
-    let primary = [("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", "1".to_owned())];
+    let primary =
+        [("x-ratelimit-remaining", "0".to_owned()), ("x-ratelimit-reset", "1".to_owned())];
     // The first requests are the tag, the list, and the draft that is made.
     github.refuse(refusal(503, &at_once, "Service unavailable"));
     github.refuse(refusal(403, &primary, "API rate limit exceeded"));
@@ -293,7 +294,7 @@ fn two_runs_at_once_make_one_release() {
         github.clear();
         let publish = || {
             let mut publish = on(&github, &project, &["publish", "--quiet"]);
-            publish.stderr(std::process::Stdio::piped()).spawn().unwrap()
+            publish.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
         };
         let runs = [publish(), publish(), publish()];
         for run in runs {

@@ -8,7 +8,9 @@ use http_body_util::Full;
 use hyper::{
     Response,
     body::Bytes,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT},
+    header::{
+        ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK, LOCATION, USER_AGENT,
+    },
     http::request::Parts,
 };
 use serde_json::{Value, json};
@@ -65,9 +67,7 @@ pub(super) fn answer(shared: &Shared, host: Host, head: &Parts, body: &Bytes) ->
             Some(commit) => Response::new(Full::from(commit.clone())),
             None => fault(422, &format!("No commit found for SHA: tags/{tag}")),
         },
-        (_, ["releases", "assets", id]) => {
-            asset(shared, head, who, id.parse().unwrap_or_default())
-        }
+        (_, ["releases", "assets", id]) => asset(shared, head, who, id.parse().unwrap_or_default()),
         (_, ["releases", id]) => release(shared, head, who, id.parse().unwrap_or_default(), body),
         ("GET", ["releases", id, "assets"]) => {
             let state = lock(&shared.state);
@@ -272,8 +272,7 @@ fn asset_json(shared: &Shared, asset: &Asset) -> Value {
         "content_type": "application/octet-stream",
     });
     if lock(&shared.rules).has_digests {
-        json["digest"] =
-            if asset.is_uploaded { asset.digest.as_str().into() } else { Value::Null };
+        json["digest"] = if asset.is_uploaded { asset.digest.as_str().into() } else { Value::Null };
     }
     json
 }
