@@ -10,9 +10,11 @@
 //! What has no record, or another tag, is none of ours and left alone.
 
 pub mod api;
+pub mod local;
 pub mod model;
 pub mod plan;
 pub mod publish;
+pub mod request;
 pub mod retry;
 pub mod store;
 
@@ -22,6 +24,7 @@ use crate::{
     ui::Hinted,
 };
 use anyhow::{Context, Result};
+use request::ApiError;
 use std::fmt;
 
 /// Name of the asset that is the record of a release.
@@ -120,13 +123,13 @@ pub fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Says what may mend a failed request.
-pub(crate) fn with_hint(place: &Place, error: api::ApiError) -> anyhow::Error {
+pub(crate) fn with_hint(place: &Place, error: ApiError) -> anyhow::Error {
     let repository = &place.repository;
     let hint = match &error {
-        api::ApiError::Refused { is_limit: true, .. } => {
+        ApiError::Refused { is_limit: true, .. } => {
             "GitHub's rate limit is used up; run it again later, it goes on where it stopped".into()
         }
-        api::ApiError::Refused { status, message, .. } => match status.as_u16() {
+        ApiError::Refused { status, message, .. } => match status.as_u16() {
             401 => "the token in GITHUB_TOKEN or GH_TOKEN is not valid, or not any more".into(),
             403 | 404 => format!(
                 "is {repository} the repository, and may the token write its contents? In a workflow: `permissions:` with `contents: write`; a token of a person: Contents, read and write"
@@ -139,7 +142,7 @@ pub(crate) fn with_hint(place: &Place, error: api::ApiError) -> anyhow::Error {
             }
             _ => return error.into(),
         },
-        api::ApiError::Broken { .. } => "run it again, it goes on where it stopped".into(),
+        ApiError::Broken { .. } => "run it again, it goes on where it stopped".into(),
         _ => return error.into(),
     };
     Hinted::new(error.to_string(), hint).into()

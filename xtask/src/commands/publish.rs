@@ -6,8 +6,10 @@ use crate::{
     github::{
         Place, Token,
         api::Api,
-        plan::Call,
-        publish::{self, Local, PublishError},
+        local::Local,
+        model::Release,
+        plan::{Call, PlanError},
+        publish::{self, PublishError},
         runtime, with_hint,
     },
     project::{Places, Project},
@@ -108,7 +110,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let _inside = runtime.enter();
     let api = Api::new(place.clone(), token, ui)?;
     runtime.block_on(check_tag(&api, &local)).map_err(hinted)?;
-    let report = |release: Option<&crate::github::model::Release>, calls: &[Call]| -> Result<()> {
+    let report = |release: Option<&Release>, calls: &[Call]| -> Result<()> {
         let report = Report {
             repository: place.repository.to_string(),
             tag: &local.goal.tag,
@@ -188,7 +190,7 @@ async fn check_tag(api: &Api, local: &Local<'_>) -> Result<(), PublishError> {
 
 fn explained(error: PublishError) -> anyhow::Error {
     let hint = match &error {
-        PublishError::Plan(crate::github::plan::PlanError::OtherBytes { .. }) => {
+        PublishError::Plan(PlanError::OtherBytes { .. }) => {
             "a release is immutable: raise the version of the firmware"
         }
         PublishError::Plan(_) => "delete one of the two drafts on GitHub",

@@ -11,9 +11,10 @@
 
 use super::{
     RECORD,
-    api::{Api, ApiError, Page},
+    api::{Api, Page},
     model::{Asset, Release},
     publish::AT_ONCE,
+    request::ApiError,
     runtime, with_hint,
 };
 use crate::{

@@ -19,7 +19,7 @@ mod answers;
 #[path = "double/state.rs"]
 mod state;
 
-pub(crate) use state::{Asset, Release};
+pub(crate) use state::Release;
 
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Bytes, body::Incoming, service::service_fn};
