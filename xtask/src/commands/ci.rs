@@ -10,8 +10,10 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use std::{
+    io::{self, Write},
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode, Output, Stdio},
+    thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
 
@@ -27,6 +29,10 @@ pub(crate) struct Args {
     /// List the steps.
     #[arg(long)]
     list: bool,
+    /// How many steps run at once: 1, or 2 for those that mostly wait to run beside
+    /// the others.
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    jobs: u8,
 }
 
 /// One check: a command that a person can run too.
@@ -36,7 +42,18 @@ struct Step {
     dir: PathBuf,
     env: Vec<(&'static str, PathBuf)>,
     needs: &'static [Tools],
+    /// Whether it mostly waits, so that it may run beside those that follow it.
+    waits: bool,
 }
+
+/// How a step went.
+struct Outcome {
+    passed: bool,
+    time: Duration,
+}
+
+/// A step that runs beside others.
+type Beside<'scope> = ScopedJoinHandle<'scope, io::Result<(Outcome, Output)>>;
 
 /// What a step needs beside Rust.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -76,6 +93,39 @@ impl Step {
 
     fn needing(self, needs: &'static [Tools]) -> Self {
         Self { needs, ..self }
+    }
+
+    fn waiting(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
+    fn shown(&self) -> String {
+        format!("\n== {}: {}", self.name, self.command.join(" "))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = toolchain::command(&self.command[0]);
+        command
+            .args(&self.command[1..])
+            .current_dir(&self.dir)
+            .envs(self.env.iter().map(|(key, value)| (key, value)))
+            .env_remove("RUSTUP_TOOLCHAIN");
+        command
+    }
+
+    /// Runs the step; what it says is seen as it comes.
+    fn run(&self, ui: Ui) -> io::Result<Outcome> {
+        ui.say(self.shown());
+        let start = Instant::now();
+        let passed = self.command().status()?.success();
+        Ok(Outcome { passed, time: start.elapsed() })
+    }
+
+    /// Runs the step silently; returns what it said too.
+    fn run_silently(&self) -> io::Result<(Outcome, Output)> {
+        let start = Instant::now();
+        let output = self.command().stdin(Stdio::null()).output()?;
+        Ok((Outcome { passed: output.status.success(), time: start.elapsed() }, output))
     }
 }
 
@@ -124,28 +174,45 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             _ => {}
         }
     }
+    let outcomes = run_all(&steps, args.jobs, ui)?;
     let mut rows = vec![["STEP", "RESULT", "TIME"].map(String::from)];
-    let mut failed = 0;
-    for step in &steps {
-        let (passed, time) = run_step(step, ui)?;
-        failed += usize::from(!passed);
-        let result = if passed { "passed" } else { "FAILED" };
-        rows.push([step.name.into(), result.into(), format!("{:.1} s", time.as_secs_f64())]);
-    }
+    rows.extend(steps.iter().zip(&outcomes).map(|(step, outcome)| {
+        let result = if outcome.passed { "passed" } else { "FAILED" };
+        [step.name.into(), result.into(), format!("{:.1} s", outcome.time.as_secs_f64())]
+    }));
+    let failed = outcomes.iter().filter(|outcome| !outcome.passed).count();
     println!("\n{}\n{} passed, {failed} failed", table(&rows), steps.len() - failed);
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn run_step(step: &Step, ui: Ui) -> Result<(bool, Duration)> {
-    ui.say(format_args!("\n== {}: {}", step.name, step.command.join(" ")));
-    let start = Instant::now();
-    let status = toolchain::command(&step.command[0])
-        .args(&step.command[1..])
-        .current_dir(&step.dir)
-        .envs(step.env.iter().map(|(key, value)| (key, value)))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .status()?;
-    Ok((status.success(), start.elapsed()))
+/// Runs all steps, whether one fails or not, and returns how they went in their
+/// order. One of those that wait runs beside the others that come after it; its
+/// output is shown when it has ended.
+fn run_all(steps: &[Step], jobs: u8, ui: Ui) -> Result<Vec<Outcome>> {
+    thread::scope(|scope| {
+        let mut outcomes: Vec<Option<Outcome>> = steps.iter().map(|_| None).collect();
+        let mut beside: Option<(usize, Beside<'_>)> = None;
+        let join = |beside: Option<(usize, Beside<'_>)>, outcomes: &mut Vec<_>| {
+            let Some((at, handle)) = beside else { return Ok(()) };
+            let (outcome, output) = handle.join().expect("it does not panic")?;
+            ui.say(steps[at].shown());
+            io::stderr().write_all(&[output.stdout, output.stderr].concat())?;
+            outcomes[at] = Some(outcome);
+            anyhow::Ok(())
+        };
+        for (at, step) in steps.iter().enumerate() {
+            let is_last = at + 1 == steps.len();
+            if jobs == 1 || !step.waits || is_last {
+                outcomes[at] = Some(step.run(ui)?);
+                continue;
+            }
+            join(beside.take(), &mut outcomes)?;
+            ui.say(format_args!("{} (beside the others)", step.shown()));
+            beside = Some((at, scope.spawn(|| step.run_silently())));
+        }
+        join(beside, &mut outcomes)?;
+        Ok(outcomes.into_iter().map(|outcome| outcome.expect("each was run")).collect())
+    })
 }
 
 fn steps(root: &Path) -> Vec<Step> {
@@ -161,6 +228,7 @@ fn steps(root: &Path) -> Vec<Step> {
         dir: dir.to_owned(),
         env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
         needs: &[],
+        waits: false,
     };
     let chromium = tools::chromium().unwrap_or_default();
     let program = std::env::current_exe().unwrap_or_default();
@@ -206,6 +274,19 @@ fn steps(root: &Path) -> Vec<Step> {
         )
         .needing(&[Tools::Firmware]),
         step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
+        step(
+            "page",
+            "npm test",
+            &site,
+            &[
+                ("SITE_DIR", &published),
+                ("STORE_DIR", &store),
+                ("CHROMIUM", &chromium),
+                ("XTASK", &program),
+            ],
+        )
+        .needing(&[Tools::Page])
+        .waiting(),
         step("test", "cargo test --locked --workspace --all-features", root, &[]).needing(&[
             Tools::Firmware,
             Tools::Oracles,
@@ -232,18 +313,6 @@ fn steps(root: &Path) -> Vec<Step> {
         step("format-fuzz", "cargo fmt --check", &fuzz, &[]),
         step("fuzz", "./smoke", &fuzz, &[]).needing(&[Tools::Fuzz]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
-        step(
-            "page",
-            "npm test",
-            &site,
-            &[
-                ("SITE_DIR", &published),
-                ("STORE_DIR", &store),
-                ("CHROMIUM", &chromium),
-                ("XTASK", &program),
-            ],
-        )
-        .needing(&[Tools::Page]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
             .needing(&[Tools::Oracles]),
         step(
@@ -254,4 +323,51 @@ fn steps(root: &Path) -> Vec<Step> {
         )
         .needing(&[Tools::Oracles]),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &'static str, script: &str, dir: &Path) -> Step {
+        let command = ["sh", "-c", script].map(str::to_owned).into();
+        Step { name, command, dir: dir.to_owned(), env: Vec::new(), needs: &[], waits: false }
+    }
+
+    /// The first one ends only if the second one runs while it does.
+    #[test]
+    fn a_step_that_waits_runs_beside_those_that_follow_and_none_stops_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let wait =
+            "n=0; until [ -e there ]; do n=$((n+1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done";
+        let steps = || {
+            vec![
+                step("wait", wait, dir.path()).waiting(),
+                step("fail", "exit 3", dir.path()),
+                step("make", "touch there", dir.path()),
+                // Alone at the end there is nothing to run beside.
+                step("last", "true", dir.path()).waiting(),
+            ]
+        };
+        let passed = |jobs| {
+            let outcomes = run_all(&steps(), jobs, Ui::new(true)).unwrap();
+            outcomes.iter().map(|outcome| outcome.passed).collect::<Vec<_>>()
+        };
+        assert_eq!(passed(2), [true, false, true, true]);
+        // One after the other, in their order.
+        std::fs::remove_file(dir.path().join("there")).unwrap();
+        let steps =
+            [step("make", "touch there", dir.path()), step("wait", wait, dir.path()).waiting()];
+        let outcomes = run_all(&steps, 1, Ui::new(true)).unwrap();
+        assert!(outcomes.iter().all(|outcome| outcome.passed));
+    }
+
+    #[test]
+    fn the_page_runs_beside_the_tests_once_there_is_a_site() {
+        let steps = steps(Path::new("/nowhere"));
+        let at = |name| steps.iter().position(|step| step.name == name).unwrap();
+        assert!(at("release") < at("check") && at("check") < at("page") && at("page") < at("test"));
+        let waiting: Vec<_> = steps.iter().filter(|s| s.waits).map(|s| s.name).collect();
+        assert_eq!(waiting, ["page"]);
+    }
 }
