@@ -8,6 +8,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::Stdio,
@@ -110,7 +111,7 @@ pub fn command(name: &TargetName, target: &Target) -> Option<BuildCommand> {
                 push(&["+esp"]);
             }
             push(&["build", "--release", "--target", triple]);
-            if dir.ancestors().any(|dir| dir.join("Cargo.lock").exists()) {
+            if workspace_of(dir).join("Cargo.lock").exists() {
                 push(&["--locked"]);
             }
             if is_xtensa(triple) {
@@ -287,12 +288,13 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         (home.clone(), "/cargo".to_owned()),
     ];
     // A registry's folder is named after the registry, and a mirror has
-    // another name. The last prefix that matches counts. Packages stay as they
-    // are: their paths stand in the firmware, where each byte is paid for.
-    let registries = home.join("registry/src").read_dir().into_iter().flatten().flatten();
-    let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
-    registries.sort();
-    prefixes.extend(registries.into_iter().map(|path| (path, String::new())));
+    // another name; a checkout's after its URL and its commit. The last prefix
+    // that matches counts. Packages stay as they are: their paths stand in the
+    // firmware, where each byte is paid for.
+    let registries = entries(&home.join("registry/src"));
+    let checkouts = entries(&home.join("git/checkouts")).into_iter().flat_map(|of| entries(&of));
+    let packages = registries.into_iter().chain(checkouts).chain(elsewhere(triple, &dir)?);
+    prefixes.extend(packages.map(|path| (path, String::new())));
     let flags: Vec<String> = prefixes
         .iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
@@ -302,6 +304,41 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         false => "build.rustflags".to_owned(),
     };
     Ok(format!("{key}={}", serde_json::to_string(&flags)?))
+}
+
+/// Returns what is in a folder, in order.
+fn entries(dir: &Path) -> Vec<PathBuf> {
+    let entries = dir.read_dir().into_iter().flatten().flatten();
+    let mut entries: Vec<_> = entries.map(|entry| entry.path()).collect();
+    entries.sort();
+    entries
+}
+
+/// Returns the repositories beside that of `dir` with packages that are built
+/// from where they are: dependencies with a `path`.
+fn elsewhere(triple: &str, dir: &Path) -> Result<BTreeSet<PathBuf>> {
+    let mut arguments = vec!["metadata", "--format-version", "1", "--filter-platform", triple];
+    if is_xtensa(triple) {
+        arguments.insert(0, "+esp");
+    }
+    let metadata = toolchain::capture("cargo", &arguments, dir)?;
+    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let local = packages.filter(|package| package["source"].is_null());
+    let folders =
+        local.filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
+    let own = repository_of(dir);
+    Ok(folders.map(repository_of).filter(|repository| *repository != own).collect())
+}
+
+/// Returns the root of the workspace that the package in a folder belongs to:
+/// where its lock file is.
+fn workspace_of(dir: &Path) -> &Path {
+    let is_root = |dir: &&Path| {
+        let manifest = std::fs::read_to_string(dir.join("Cargo.toml")).unwrap_or_default();
+        manifest.parse().is_ok_and(|manifest: toml::Table| manifest.contains_key("workspace"))
+    };
+    dir.ancestors().find(is_root).unwrap_or(dir)
 }
 
 /// Returns whether a configuration of cargo that counts in `dir` has flags for
@@ -343,6 +380,22 @@ mod tests {
         assert_eq!(environment(&config, name, None), expected);
         let root = environment(&config, name, Some(Path::new("/p/dist/build/root.json")));
         assert_eq!(root[4], ("TOWLINE_ROOT", "/p/dist/build/root.json".to_owned()));
+    }
+
+    #[test]
+    fn the_lock_file_that_counts_is_the_one_of_the_workspace() {
+        let dir = tempfile::tempdir().unwrap();
+        let firmware = dir.path().join("firmware");
+        let member = firmware.join("esp");
+        std::fs::create_dir_all(&member).unwrap();
+        for (folder, manifest) in
+            [(dir.path(), "[workspace]"), (&firmware, "[package]"), (&member, "[package]")]
+        {
+            std::fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+        }
+        assert_eq!(workspace_of(&member), dir.path());
+        std::fs::write(firmware.join("Cargo.toml"), "[package]\n[workspace]").unwrap();
+        assert_eq!(workspace_of(&member), firmware);
     }
 
     #[test]

@@ -2,10 +2,14 @@
 
 use crate::support::repository;
 use std::fs;
-use toml::Table;
+use toml::{Table, Value};
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository().join(path)).unwrap()
+}
 
 fn manifest(path: &str) -> Table {
-    fs::read_to_string(repository().join(path)).unwrap().parse().unwrap()
+    read(path).parse().unwrap()
 }
 
 #[test]
@@ -59,4 +63,30 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
             assert_eq!(dependency["workspace"].as_bool(), Some(true), "{package}: {name}");
         }
     }
+}
+
+#[test]
+fn firmware_of_a_new_project_is_built_as_ours_is() {
+    let (ours, new) = ("firmware", "templates/device/firmware");
+    let workspace = manifest(&format!("{ours}/Cargo.toml"));
+    let text = read(&format!("{new}/Cargo.toml")).replace("{{towline_device}}", "path = \"\"");
+    let package: Table = text.parse().unwrap();
+    assert_eq!(package["profile"], workspace["profile"]);
+    for (name, theirs) in package["dependencies"].as_table().unwrap() {
+        let Some(own) = workspace["workspace"]["dependencies"].get(name) else { continue };
+        let version = |of: &Value| of.get("version").unwrap_or(of).as_str().unwrap().to_owned();
+        let (own, theirs) = (version(own), version(theirs));
+        assert!(own.trim_start_matches('~').starts_with(&theirs), "{name}: {own}, {theirs}");
+    }
+
+    let config = |of: &str| manifest(&format!("{of}/.cargo/config.toml"));
+    let (own, theirs) = (config("firmware/esp"), config(new));
+    assert_eq!(own["target"], theirs["target"]);
+    for (name, value) in own["env"].as_table().unwrap() {
+        if name != "TOWLINE_BASE_URL" {
+            assert_eq!(theirs["env"][name], *value, "{name}");
+        }
+    }
+    let partitions = |of: &str| read(&format!("{of}/partitions.csv"));
+    assert_eq!(partitions("firmware/esp"), partitions(new));
 }
