@@ -208,8 +208,7 @@ impl Disk {
     pub fn clean_beside(&self, path: &Path) -> io::Result<()> {
         let prefix = temporary_prefix(path);
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-        let folder = folder_of(path);
-        self.remove(folder, |name| {
+        self.remove(folder_of(path), |name| {
             let numbers = name.strip_prefix(&prefix).and_then(|numbers| numbers.split_once('-'));
             numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
         })
@@ -242,6 +241,11 @@ impl Disk {
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     path.with_file_name(format!("{}{}-{number}", temporary_prefix(path), std::process::id()))
+}
+
+/// Returns the folder that a file or folder is in; the current one for a mere name.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Returns what the temporary names of a file or folder start with.

@@ -4,6 +4,7 @@ use super::{
     notes::Choice,
     print_json,
     release::{Asked, refuse_secrets, summary, tell, with_hint},
+    site::From,
 };
 use crate::{
     cli::Global,
@@ -11,7 +12,7 @@ use crate::{
     name::TargetName,
     project::{Places, Project},
     publish::Words,
-    store::Store,
+    store::{Store, StoreMut},
     ui::Hinted,
 };
 use anyhow::Result;
@@ -42,6 +43,9 @@ pub(crate) struct Args {
     /// not say it.
     #[arg(long, value_name = "VERSION")]
     min_from: Option<Version>,
+    /// Where the releases are that this one follows on, beside those of the store.
+    #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
+    from: From,
     /// Folder that keeps release records and artifacts [default: dist/store].
     #[arg(long, value_name = "DIR")]
     store: Option<PathBuf>,
@@ -79,9 +83,17 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
-    let admission = merged.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
+    let kept = store.records()?;
+    let mut elsewhere = args.from.records(&project, ui)?;
+    elsewhere.retain(|record| kept.iter().all(|kept| kept.version != record.version));
+    let mut existing = [kept, elsewhere.clone()].concat();
+    existing.sort_by(|a, b| a.version.precedence(&b.version));
+    let admission = merged.keep(&store, &existing, &args.drop_target).map_err(with_hint)?;
     // What is missing or damaged of a release that was recorded before.
     merged.put_artifacts(&store)?;
+    if let Some(record) = elsewhere.iter().find(|record| record.version == made.version) {
+        store.put_record(record)?;
+    }
     let releases = store.records()?;
     drop(lock);
 

@@ -2,13 +2,14 @@
 
 mod github;
 
-use super::{chosen_targets, notes::Chosen, print_json};
+use super::{chosen_targets, notes::Chosen, print_json, site::From};
 use crate::{
     build::expected_version,
     cli::Global,
     name::TargetName,
     plan::{Plan, TagError, plan, tagged},
     project::{Places, Project},
+    release::Record,
     toolchain,
     ui::{Hinted, table},
 };
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// version that the firmware has.
     #[arg(long, value_name = "TAG", conflicts_with = "version")]
     tag: Option<String>,
+    /// Where the releases are that this one follows on.
+    #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
+    from: From,
     #[command(flatten)]
     places: Places,
     /// How to print the plan.
@@ -72,7 +76,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         None => args.version.clone(),
     };
-    let plan = make(&project, &targets, &[], version)?;
+    let ui = global.ui();
+    let _lock = match args.from {
+        From::Store => None,
+        #[cfg(feature = "github")]
+        From::Github => Some(
+            project.store().lock(|| ui.say("waiting for another run that changes the store"))?,
+        ),
+    };
+    let releases = args.from.records(&project, ui)?;
+    let plan = make(&project, &targets, &[], version, &releases)?;
     let notes = || plan.version.as_ref().and_then(|version| Chosen::Automatic.of(config, version));
     if args.github {
         github::write(&plan, notes().as_deref())?;
@@ -102,13 +115,13 @@ pub(crate) fn make(
     targets: &[TargetName],
     dropped: &[TargetName],
     version: Option<Version>,
+    releases: &[Record],
 ) -> Result<Plan> {
     let config = &project.config;
     let version =
         version.or_else(|| targets.iter().find_map(|t| expected_version(&config.targets[t])));
-    let releases = project.releases()?;
     let has = |triple: &str| toolchain::has_target(triple, &config.root);
-    let mut plan = plan(config, &project.channels()?, &releases, targets, version, has);
+    let mut plan = plan(config, &project.channels()?, releases, targets, version, has);
     plan.missing.retain(|target| !dropped.contains(target));
     plan.store.clone_from(&project.store_dir);
     plan.site_dir.clone_from(&project.site_dir);

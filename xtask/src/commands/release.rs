@@ -73,7 +73,8 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let channels = project.channels()?;
     let notes = args.notes.read()?;
     if args.dry_run {
-        let plan = plan::make(&project, &targets, &args.drop_target, args.version.clone())?;
+        let (version, releases) = (args.version.clone(), project.releases()?);
+        let plan = plan::make(&project, &targets, &args.drop_target, version, &releases)?;
         plan::show(&plan, args.json)?;
         return Ok(ExitCode::SUCCESS);
     }

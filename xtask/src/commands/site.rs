@@ -1,5 +1,7 @@
 //! `site`: the site from records alone.
 
+#[cfg(feature = "github")]
+use crate::github::{Place, Token, api::Api, store::GithubStore};
 use crate::{
     channel::Channels,
     check::secrets::Secrets,
@@ -13,12 +15,7 @@ use crate::{
     site::{Keep, SiteError, render},
     source::DAY,
     store::Store,
-    ui::{self, Hinted},
-};
-#[cfg(feature = "github")]
-use crate::{
-    github::{Place, Token, api::Api, store::GithubStore},
-    ui::Ui,
+    ui::{self, Hinted, Ui},
 };
 use anyhow::Result;
 use std::{fmt::Display, process::ExitCode};
@@ -50,14 +47,27 @@ pub(crate) struct Args {
     from: From,
 }
 
+/// Where the releases of a project are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
-enum From {
+pub(crate) enum From {
     /// In the folder of the store.
     #[default]
     Store,
     /// On GitHub.
     #[cfg(feature = "github")]
     Github,
+}
+
+impl From {
+    /// Returns the records of all releases that are there, lowest version first. For
+    /// those on GitHub the store has to be locked.
+    pub(crate) fn records(self, project: &Project, ui: Ui) -> Result<Vec<Record>> {
+        match self {
+            Self::Store => project.releases(),
+            #[cfg(feature = "github")]
+            Self::Github => Ok(listed(project, ui)?.records()?),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
@@ -109,9 +119,18 @@ fn refuse_none(releases: &[Record], place: &dyn Display, command: &str) -> Resul
 /// Opens the releases on GitHub, with what the site needs of them at hand.
 #[cfg(feature = "github")]
 fn github(project: &Project, ui: Ui) -> Result<GithubStore> {
+    let store = listed(project, ui)?;
+    let releases = store.records()?;
+    refuse_none(&releases, &Place::of(&project.config)?.repository, "publish")?;
+    store.fetch(&held(project, &releases)?, ui)?;
+    Ok(store)
+}
+
+/// Opens the releases on GitHub, with their records at hand.
+#[cfg(feature = "github")]
+fn listed(project: &Project, ui: Ui) -> Result<GithubStore> {
     let place = Place::of(&project.config)?;
-    let repository = place.repository.clone();
-    ui.say(format_args!("fetching the releases of {repository}"));
+    ui.say(format_args!("fetching the releases of {}", place.repository));
     let token = Token::of_environment()?;
     let api = || Ok(Api::new(place, token, ui)?);
     let (name, disk) = (&project.config.project, Disk::default());
@@ -120,9 +139,6 @@ fn github(project: &Project, ui: Ui) -> Result<GithubStore> {
         let tags = store.ignored().join(", ");
         ui.say(format_args!("left out, for they have no record or another tag: {tags}"));
     }
-    let releases = store.records()?;
-    refuse_none(&releases, &repository, "publish")?;
-    store.fetch(&held(project, &releases)?, ui)?;
     Ok(store)
 }
 

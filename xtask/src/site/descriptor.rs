@@ -299,10 +299,17 @@ impl<'a> PayloadPatch<'a> {
     }
 }
 
-/// Returns the start of `notes`, at most `limit` bytes of it.
+/// Returns the start of `notes`, at most `limit` bytes of it: whole lines, unless
+/// that would leave out most of it.
 fn shorten(notes: &str, limit: usize) -> Option<&str> {
-    let notes = &notes[..notes.floor_char_boundary(limit)];
-    (!notes.is_empty()).then_some(notes)
+    let mut start = &notes[..notes.floor_char_boundary(limit)];
+    if start.len() < notes.len()
+        && let Some(end) = notes[..notes.ceil_char_boundary(limit + 1)].rfind('\n')
+        && end > limit / 2
+    {
+        start = &notes[..end.min(start.len())];
+    }
+    (!start.is_empty()).then_some(start)
 }
 
 #[cfg(test)]
