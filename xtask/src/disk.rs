@@ -254,11 +254,6 @@ fn temporary_prefix(path: &Path) -> String {
     format!("{TEMPORARY}{name}-")
 }
 
-/// Returns the folder that a file or folder is in; the current one for a bare name.
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 fn sync(file: &Path) -> io::Result<()> {
     fs::OpenOptions::new().write(true).open(file)?.sync_all()
 }

@@ -274,7 +274,7 @@ fn next(found: &Found, url: &str, program: &str) -> Vec<String> {
     let mut steps: Vec<_> = undecided(url).into_iter().collect();
     steps.extend(found.notes.iter().map(ToString::to_string));
     if !found.has_cargo {
-        steps.push(format!("cargo install --locked --git {REPOSITORY} xtask    # `towline`"));
+        steps.push(format!("cargo install --locked --git {REPOSITORY} xtask --bin towline"));
     }
     steps.push(format!("{program} plan    # what a release would do"));
     steps.push(format!("{program} release"));

@@ -185,9 +185,9 @@ fn kind(args: &Args) -> Result<Kind> {
 pub(super) fn source(towline: Option<&Path>) -> Result<Source> {
     let Some(checkout) = towline else { return Ok(Source::Published) };
     let root = checkout.canonicalize().with_context(|| checkout.display().to_string())?;
-    if !root.join("xtask/Cargo.toml").is_file() {
+    if !root.join("firmware/esp/Cargo.toml").is_file() {
         let message = format!("{} is no checkout of Towline", checkout.display());
-        return Err(Hinted::new(message, "name the folder that has `xtask` in it").into());
+        return Err(Hinted::new(message, "name the folder of its repository").into());
     }
     Ok(Source::Checkout(root))
 }

@@ -25,7 +25,7 @@ fn fails(dir: &Path, arguments: &[&str]) -> String {
 }
 
 /// Returns every file below a folder, hidden ones too, but not Git's.
-fn all_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+fn all_files(dir: &Path) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -35,7 +35,7 @@ fn all_files(dir: &Path) -> BTreeMap<String, Vec<u8>> {
                 folders.extend((!path.ends_with(".git")).then_some(path));
             } else {
                 let name = path.strip_prefix(dir).unwrap().to_str().unwrap().to_owned();
-                files.insert(name, fs::read(path).unwrap());
+                files.insert(name, text(&fs::read(path).unwrap()));
             }
         }
     }

@@ -21,8 +21,7 @@ fn a_name_is_enough_for_a_project() {
     assert!(printed.contains("cd lamp\n") && printed.contains("cargo xtask release"), "{printed}");
     let project = dir.path().join("lamp");
     let files = all_files(&project);
-    for (path, bytes) in &files {
-        let content = String::from_utf8(bytes.clone()).unwrap();
+    for (path, content) in &files {
         if path.ends_with(".toml") {
             assert!(content.parse::<toml::Table>().is_ok(), "{path}: {content}");
         }
@@ -298,6 +297,28 @@ fn the_real_cargo_generate_needs_no_answer() {
     }
     let workflow = fs::read_to_string(project.join(".github/workflows/pages.yml")).unwrap();
     assert!(workflow.contains(concat!("pages.yml@v", env!("CARGO_PKG_VERSION"), "\n")));
+}
+
+#[test]
+fn workflows_of_a_project_call_ours_as_those_say_that_they_are_called() {
+    let read = |path: String| fs::read_to_string(repository().join(path)).unwrap();
+    for name in ["pages", "preview", "refresh", "release"] {
+        let ours = read(format!(".github/workflows/{name}.yml"));
+        let theirs = read(format!("templates/device/.github/workflows/{name}.yml"));
+        let theirs = theirs.replace("{% raw %}", "").replace("{% endraw %}", "");
+        // The head of ours shows a call.
+        let shown = ours.lines().filter_map(|line| line.strip_prefix("#   "));
+        for line in shown.map(|line| line.replace("@COMMIT", "@{{towline_ref}}")) {
+            assert!(theirs.lines().any(|their| their == line), "{name}.yml: {line}\n{theirs}");
+        }
+        let given = theirs.lines().filter(|line| line.starts_with("      ")).filter(|line| {
+            line.starts_with("      command:") || line.starts_with("      channel-key:")
+        });
+        for line in given {
+            let key = line.split_inclusive(':').next().unwrap();
+            assert!(ours.lines().any(|line| line == key), "{name}.yml takes no{key}");
+        }
+    }
 }
 
 #[test]
