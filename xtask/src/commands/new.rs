@@ -138,20 +138,20 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     };
     check(&values.name, &values.kind, &values.chips)?;
     let disk = Disk::default();
-    let files = if args.dry_run {
+    let (files, is_committed) = if args.dry_run {
         let scratch = tempfile::tempdir()?;
-        files_below(&values.fill_in(scratch.path(), &disk)?)?
+        (files_below(&values.fill_in(scratch.path(), &disk)?)?, true)
     } else {
         let fill_in = |scratch: &Path| values.fill_in(scratch, &disk);
-        create(&place, &fill_in, !args.no_git, &disk)?;
-        files_below(&place)?
+        let is_committed = create(&place, &fill_in, !args.no_git, &disk)?;
+        (files_below(&place)?, is_committed)
     };
     let made = Made {
         project: &values.name,
         folder: &place,
         base_url: &values.base_url,
         files: files.into_iter().map(|(path, _)| path).collect(),
-        next: next(args, &values.base_url),
+        next: next(args, &values.base_url, is_committed),
     };
     if args.json {
         print_json(&made)?;
@@ -203,10 +203,13 @@ pub(super) fn each_once(chips: &[Chip]) -> Vec<Chip> {
 }
 
 /// Returns what to do next, a line each.
-fn next(args: &Args, url: &str) -> Vec<String> {
+fn next(args: &Args, url: &str, is_committed: bool) -> Vec<String> {
     let folder = args.path.as_deref().unwrap_or(Path::new(args.name.as_str()));
     let mut steps = vec![format!("cd {}", folder.display())];
     steps.extend(undecided(url));
+    if !is_committed {
+        steps.push("git add . && git commit    # what is published is built from a commit".into());
+    }
     steps.push("cargo xtask release    # builds, records and publishes to dist/site".into());
     steps.push("publish it on GitHub: README.md tells how".into());
     steps

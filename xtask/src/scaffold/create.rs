@@ -97,7 +97,8 @@ pub fn base_url(given: &str) -> Result<String, Hinted> {
 }
 
 /// Makes the project that `fill_in` leaves in a folder for that alone, and puts it
-/// at `place`.
+/// at `place`, with `git` as a repository of its own unless it is in one already.
+/// Returns whether that has its first commit: what is released is built from one.
 ///
 /// # Errors
 /// If something is at `place`, or files cannot be written.
@@ -106,7 +107,7 @@ pub fn create(
     fill_in: &dyn Fn(&Path) -> Result<PathBuf>,
     git: bool,
     disk: &Disk,
-) -> Result<()> {
+) -> Result<bool> {
     refuse_to_replace(place)?;
     disk.create_dir(place.parent().unwrap_or(Path::new("/")))?;
     disk.clean_beside(place)?;
@@ -114,7 +115,9 @@ pub fn create(
     let made = stage(place, &staged, fill_in, git, disk);
     // Also of a run that failed nothing stays.
     let cleaned = if staged.exists() { disk.clean_beside(place) } else { Ok(()) };
-    made.and(cleaned.map_err(Into::into))
+    let is_committed = made?;
+    cleaned?;
+    Ok(is_committed)
 }
 
 fn stage(
@@ -123,20 +126,26 @@ fn stage(
     fill_in: &dyn Fn(&Path) -> Result<PathBuf>,
     git: bool,
     disk: &Disk,
-) -> Result<()> {
+) -> Result<bool> {
     disk.create_dir(staged)?;
     let project = fill_in(staged)?;
-    if git && !is_in_repository(place) {
-        let init = ["init", "--quiet", "--initial-branch=main"];
-        toolchain::capture("git", &init, &project).map_err(|error| {
+    let git = git && !is_in_repository(place);
+    let run = |arguments: &[&str]| toolchain::capture("git", arguments, &project);
+    if git {
+        run(&["init", "--quiet", "--initial-branch=main"]).map_err(|error| {
             Hinted::new("no repository was made", "do without one: --no-git").because(error)
         })?;
     }
+    // Git wants to know who commits; not everybody has told it.
+    let is_committed = git
+        && run(&["add", "--all"]).is_ok()
+        && run(&["commit", "--quiet", "--message", "Start from the template of Towline"]).is_ok();
     // An empty folder makes room; what appeared in it meanwhile keeps its place.
     if place.exists() {
         fs::remove_dir(place).with_context(|| place.display().to_string())?;
     }
-    Ok(disk.rename(&project, place)?)
+    disk.rename(&project, place)?;
+    Ok(is_committed)
 }
 
 fn refuse_to_replace(place: &Path) -> Result<()> {

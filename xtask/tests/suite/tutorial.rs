@@ -6,7 +6,7 @@ use std::{
     fmt::Write,
     fs,
     net::TcpListener,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 use towline_descriptor::Chip;
 
@@ -15,20 +15,30 @@ const CHIP: Chip = Chip::Esp32c3;
 const PROGRAM: &str = env!("CARGO_BIN_EXE_xtask");
 
 /// A command of a tutorial.
-struct Step {
+pub(crate) struct Step {
     command: String,
     /// What it prints, among other things; `…` stands for anything.
     shown: Vec<String>,
 }
 
 /// What a tutorial does, in order.
-enum Event {
+pub(crate) enum Event {
     /// Another build leaves an image of this version.
     Build(String),
     Run(Step),
 }
 
-fn events(tutorial: &str) -> Vec<Event> {
+impl Event {
+    /// Returns the command, if it is one.
+    pub(crate) fn command(&self) -> Option<&str> {
+        match self {
+            Self::Run(step) => Some(&step.command),
+            Self::Build(_) => None,
+        }
+    }
+}
+
+pub(crate) fn events(tutorial: &str) -> Vec<Event> {
     let mut events = Vec::new();
     let mut in_console = false;
     for line in tutorial.lines() {
@@ -45,17 +55,11 @@ fn events(tutorial: &str) -> Vec<Event> {
     events
 }
 
-/// Returns a script that does all that, and prints a line `@ N` before the
-/// N-th command.
-fn script(events: &[Event], port: u16) -> String {
-    let mut script = format!(
-        "set -eu\n\
-         cargo() {{ shift; '{PROGRAM}' \"$@\"; }}\n\
-         git init -q .\n\
-         git config user.name lamp\n\
-         git config user.email lamp@example.org\n\
-         trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n"
-    );
+/// Returns a script that does all that after some preparations, and prints a line
+/// `@ N` before the N-th command.
+pub(crate) fn script(preparations: &str, events: &[Event], port: u16) -> String {
+    let mut script =
+        format!("set -eu\n{preparations}\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n");
     for (index, event) in events.iter().enumerate() {
         match event {
             Event::Build(version) => {
@@ -119,8 +123,14 @@ fn the_tutorial_of_signed_channels_does_what_it_says() {
     }
     let keys = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let preparations = format!(
+        "cargo() {{ shift; '{PROGRAM}' \"$@\"; }}\n\
+         git init -q .\n\
+         git config user.name lamp\n\
+         git config user.email lamp@example.org\n"
+    );
     let output = Command::new("bash")
-        .args(["-c", &script(&events, port)])
+        .args(["-c", &script(&preparations, &events, port)])
         .current_dir(project.path("."))
         .env("XDG_CONFIG_HOME", keys.path())
         .env("TOWLINE_ROOT_PASSPHRASE", "correct horse battery staple")
@@ -130,6 +140,11 @@ fn the_tutorial_of_signed_channels_does_what_it_says() {
         .stdin(Stdio::null())
         .output()
         .unwrap();
+    assert_shown(&output, &events);
+}
+
+/// Asserts that each command of a script printed what is shown.
+pub(crate) fn assert_shown(output: &Output, events: &[Event]) {
     let printed = text(&output.stdout);
     let errors = text(&output.stderr);
     assert!(output.status.success(), "{printed}\n{errors}");

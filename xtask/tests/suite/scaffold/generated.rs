@@ -1,60 +1,70 @@
-//! A project with esp-hal from its template to its site, with nothing replaced: the
-//! step `generated` of `cargo xtask ci`, which takes minutes.
+//! A project with esp-hal from its template to its devices, with nothing replaced but
+//! github.com: the step `generated` of `cargo xtask ci`, which takes minutes.
 
-use super::done;
-use crate::support::{repository, text};
-use std::{
-    fs,
-    path::Path,
-    process::{Command, Stdio},
-    time::Instant,
+use crate::{
+    github::double::GitHub,
+    support::repository,
+    tutorial::{Event, assert_shown, events, script},
 };
+use std::{fs, net::TcpListener, process::Command, process::Stdio};
 
-/// Runs cargo as a person does in the project, and returns what it prints.
-#[track_caller]
-fn cargo(dir: &Path, arguments: &[&str]) -> String {
-    let start = Instant::now();
-    let output = Command::new("cargo")
-        .args(arguments)
-        .current_dir(dir)
-        // Packages that this repository has built are not built again.
-        .env("CARGO_TARGET_DIR", repository().join("target"))
-        .env_remove("RUSTUP_TOOLCHAIN")
-        .stderr(Stdio::inherit())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "cargo {arguments:?}: {}", text(&output.stdout));
-    eprintln!("cargo {}: {:.1} s", arguments.join(" "), start.elapsed().as_secs_f64());
-    text(&output.stdout)
+/// What a tester has prepared: the tool, the packages of this checkout, and its build
+/// cache. `cargo xtask` is the project's own.
+fn preparations(folder: &str, checkout: &str) -> String {
+    let tool = env!("CARGO_BIN_EXE_towline");
+    format!(
+        r#"
+        rm -rf '{folder}/lamp' && mkdir -p '{folder}/built' && builtin cd '{folder}'
+        towline() {{
+            if [ "$1" = new ]; then set -- "$@" --towline '{checkout}'; fi
+            '{tool}' "$@"
+        }}
+        # The packages that are tested here, instead of whatever is newest today.
+        cd() {{
+            builtin cd "$@"
+            cp '{checkout}/Cargo.lock' xtask/
+            cp '{checkout}/firmware/Cargo.lock' firmware/
+            ln -s '{folder}/built' firmware/target
+            export CARGO_TARGET_DIR='{checkout}/target'
+            (builtin cd xtask && cargo metadata --format-version 1 > /dev/null)
+            (builtin cd firmware && cargo metadata --format-version 1 > /dev/null)
+        }}
+        "#
+    )
 }
 
 #[cfg(unix)]
 #[test]
 #[ignore = "takes minutes; `cargo xtask ci --only generated` runs it"]
-fn three_commands_lead_from_nothing_to_a_checked_site() {
+fn the_tutorial_leads_from_zero_to_a_published_channel() {
+    let tutorial = fs::read_to_string(repository().join("xtask/docs/from-zero.md")).unwrap();
+    let events = events(&tutorial);
+    let github = GitHub::start();
     // The same place each time: what was built there is still good.
-    let folder = repository().canonicalize().unwrap().join("target/generated");
-    let (project, built) = (folder.join("lamp"), folder.join("built"));
-    fs::create_dir_all(&built).unwrap();
-    if project.exists() {
-        fs::remove_dir_all(&project).unwrap();
-    }
-
-    let checkout = repository().to_str().unwrap();
-    let url = "https://localhost/";
-    let chips = "esp32c3,esp32c6";
-    done(&folder, &["new", "lamp", "--chips", chips, "--base-url", url, "--towline", checkout]);
-    // The packages that are tested here, instead of whatever is newest today.
-    for (workspace, lock) in [("xtask", "Cargo.lock"), ("firmware", "firmware/Cargo.lock")] {
-        let own = project.join(workspace);
-        fs::copy(repository().join(lock), own.join("Cargo.lock")).unwrap();
-        cargo(&own, &["metadata", "--format-version", "1"]);
-    }
-    std::os::unix::fs::symlink(&built, project.join("firmware/target")).unwrap();
-    let released = cargo(&project, &["xtask", "release"]);
-    for target in ["esp32c3", "esp32c6"] {
-        assert!(released.contains(target), "{released}");
-        assert!(project.join(format!("dist/site/ota/stable/{target}.json")).exists());
-    }
-    cargo(&project, &["xtask", "check"]);
+    let checkout = repository().canonicalize().unwrap();
+    let folder = checkout.join("target/generated");
+    fs::create_dir_all(&folder).unwrap();
+    let keys = tempfile::tempdir().unwrap();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let preparations = preparations(folder.to_str().unwrap(), checkout.to_str().unwrap());
+    let output = Command::new("bash")
+        .args(["-c", &script(&preparations, &events, port)])
+        .envs(github.variables())
+        .env("XDG_CONFIG_HOME", keys.path())
+        .env("GIT_AUTHOR_NAME", "lamp")
+        .env("GIT_AUTHOR_EMAIL", "lamp@example.org")
+        .env("GIT_COMMITTER_NAME", "lamp")
+        .env("GIT_COMMITTER_EMAIL", "lamp@example.org")
+        .env_remove("RUSTUP_TOOLCHAIN")
+        .env_remove("SOURCE_DATE_EPOCH")
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .unwrap();
+    assert_shown(&output, &events);
+    let first_three: Vec<_> = events.iter().take(3).map(Event::command).collect();
+    assert_eq!(first_three[1..], [Some("cd lamp"), Some("cargo xtask release")]);
+    let tags: Vec<_> = github.releases().into_iter().map(|release| release.tag).collect();
+    assert_eq!(tags, ["v0.1.0", "v0.2.0-rc.1"]);
+    assert_eq!(github.latest().as_deref(), Some("v0.1.0"));
 }
