@@ -103,7 +103,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let title = &project.config.title;
     let local = Local::new(&record, &store, &place, title, is_prerelease)?;
     let hinted = |error| match error {
-        PublishError::Api(error) | PublishError::Create(error) => with_hint(&place, error),
+        PublishError::Api(error) | PublishError::Denied(error) => with_hint(&place, error),
         error => explained(error),
     };
     let runtime = runtime()?;

@@ -37,9 +37,9 @@ pub enum PublishError {
     /// A request failed.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// Making a release is not allowed.
+    /// There is no such repository, or nothing may be written there.
     #[error(transparent)]
-    Create(ApiError),
+    Denied(ApiError),
     /// What is there contradicts the release.
     #[error(transparent)]
     Plan(#[from] PlanError),
@@ -135,13 +135,14 @@ pub async fn publish(api: &Api, local: &Local<'_>, ui: Ui) -> Result<Done, Publi
 /// Finds out what GitHub has of a release.
 async fn look(api: &Api, goal: &Goal, compared: BTreeSet<u64>) -> Result<Found, PublishError> {
     let tags = &api.place().tags;
+    let all = api.releases().await.map_err(PublishError::Denied)?;
     let (ours, others): (Vec<_>, Vec<_>) =
-        api.releases().await?.into_iter().partition(|release| release.tag_name == goal.tag);
+        all.into_iter().partition(|release| release.tag_name == goal.tag);
     let highest = others
         .iter()
         .filter(|release| !release.draft && !release.prerelease)
         .filter_map(|release| tags.version(&release.tag_name))
-        .max_by(|a, b| a.precedence(b));
+        .max_by(towline_descriptor::Version::precedence);
     let mut releases = Vec::new();
     for mut release in ours {
         release.assets = api.assets(release.id).await?;
@@ -233,7 +234,7 @@ impl Round<'_> {
         }
         match self.api.create(&release).await {
             // Without the right to write there is no such place.
-            Err(error) if error.status() == Some(404) => Err(PublishError::Create(error)),
+            Err(error) if error.status() == Some(404) => Err(PublishError::Denied(error)),
             result => Ok(result.map(drop)?),
         }
     }

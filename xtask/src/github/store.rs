@@ -142,18 +142,22 @@ impl GithubStore {
         let asset = self.assets.get(&artifact.sha256).ok_or_else(|| {
             anyhow!("{repository} has no asset with the SHA-256 {}; complete its release with `cargo xtask publish`", artifact.sha256)
         })?;
-        let bytes = self
-            .api
-            .download(asset.id, artifact.size.into())
-            .await
-            .map_err(|error| with_hint(place, error))?;
+        let other = |found: String, expected: String| {
+            anyhow!(
+                "{} of {repository} is not what its record says:\n  there  {found}\n  record {expected}",
+                asset.name
+            )
+        };
+        if asset.size != u64::from(artifact.size) {
+            let [found, expected] =
+                [asset.size, artifact.size.into()].map(|size| format!("{size} bytes"));
+            return Err(other(found, expected));
+        }
+        let bytes = self.api.download(asset.id, asset.size).await;
+        let bytes = bytes.map_err(|error| with_hint(place, error))?;
         let found = sha256(&bytes);
-        if found != artifact.sha256 || bytes.len() as u64 != u64::from(artifact.size) {
-            return Err(anyhow!(
-                "{} of {repository} is not what its record says:\n  there  {found}\n  record {}",
-                asset.name,
-                artifact.sha256
-            ));
+        if found != artifact.sha256 {
+            return Err(other(found.to_string(), artifact.sha256.to_string()));
         }
         Ok(self.cache.put_artifact(artifact, &bytes)?)
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::{
     release::tests::record,
-    store::{StoreMut as _, artifact_of, sha256},
+    store::{artifact_of, sha256},
 };
 use std::{collections::BTreeMap, fs};
 use towline_sim::sample::app_image;

@@ -6,7 +6,7 @@ use crate::keys::{
 };
 use crate::source::DAY;
 use towline::ed25519;
-use towline_descriptor::{Chip, Policy, Sha256};
+use towline_descriptor::{Chip, Sha256};
 
 const VALID: u64 = 30 * DAY;
 

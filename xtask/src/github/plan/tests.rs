@@ -118,7 +118,7 @@ fn drafts_of_one_tag_come_together_in_the_oldest_or_the_published_one() {
 #[test]
 fn what_a_person_put_into_a_draft_is_not_lost() {
     let foreign = asset(21, "manual.pdf", 5);
-    let releases = [release(1, true, &all()), release(2, true, &[foreign.clone()])];
+    let releases = [release(1, true, &all()), release(2, true, std::slice::from_ref(&foreign))];
     let carried = "GET releases/assets/21, POST assets: carry manual.pdf over, 5 bytes";
     let discarded = "DELETE releases/2: a draft too many";
     assert_eq!(planned(&releases), [carried, discarded, PUBLISH]);
