@@ -218,7 +218,7 @@ pub fn tagged(
     }
     tagged.ok_or_else(|| TagError::NotOfRelease {
         tag: tag.to_owned(),
-        example: prefix.tag(&Version::parse("1.2.0").expect("a version")),
+        example: Version::parse("1.2.0").map(|version| prefix.tag(&version)).unwrap_or_default(),
     })
 }
 

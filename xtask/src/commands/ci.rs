@@ -221,7 +221,7 @@ fn steps(root: &Path) -> Vec<Step> {
     let fuzz = root.join("firmware/fuzz");
     let site = root.join("site");
     let oracles = tools::oracles_dir(root).join("bin");
-    let workflows = root.join(".github/workflows");
+    let automation = root.join(".github");
     let step = |name, command: &str, dir: &Path, env: &[(&'static str, &Path)]| Step {
         name,
         command: command.split(' ').map(str::to_owned).collect(),
@@ -317,7 +317,7 @@ fn steps(root: &Path) -> Vec<Step> {
             .needing(&[Tools::Oracles]),
         step(
             "zizmor",
-            &format!("{} --offline {}", oracle("zizmor"), workflows.display()),
+            &format!("{} --offline {}", oracle("zizmor"), automation.display()),
             root,
             &[],
         )

@@ -57,13 +57,14 @@ fn parts_are_of_one_source() {
         change(&mut parts[1].record);
         merged(&parts, &[]).unwrap_err().to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut Record)); 6] = [
+    type Change = dyn Fn(&mut Record);
+    let cases: [(&str, &Change); 6] = [
         ("the project differs: a has lamp, b has fan", &|r| r.project = "fan".parse().unwrap()),
         ("the version differs: a has 1.0.0, b has 1.0.1", &|r| {
-            r.version = "1.0.1".parse().unwrap()
+            r.version = "1.0.1".parse().unwrap();
         }),
         ("the commit differs: a has 0123456789abcdef0123456789abcdef01234567, b has none", &|r| {
-            r.commit = None
+            r.commit = None;
         }),
         ("the time of the source differs: a has 1790000000, b has 1", &|r| r.source_date = 1),
         (
@@ -71,7 +72,7 @@ fn parts_are_of_one_source() {
             &|r| r.dirty = true,
         ),
         ("--min-from differs: a has none, b has 0.9.0", &|r| {
-            r.min_from = Some("0.9.0".parse().unwrap())
+            r.min_from = Some("0.9.0".parse().unwrap());
         }),
     ];
     for (expected, change) in cases {

@@ -2,7 +2,6 @@
 
 use super::{Plan, PlannedChannel, PlannedTarget};
 use crate::name::TargetName;
-use std::fmt::Write;
 use towline_descriptor::Version;
 
 /// The longest notes that are shown, in characters. A comment on GitHub has at most
@@ -14,12 +13,11 @@ impl Plan {
     ///
     /// Whoever opens a pull request says what is in it: all of it is shown as text.
     pub fn markdown(&self, notes: Option<&str>) -> String {
-        let mut text = format!("## {}", code(&self.project));
-        match &self.version {
-            Some(version) => write!(text, " {}", code(version)),
-            None => write!(text, ", version as built"),
-        }
-        .expect("a string takes all");
+        let version = match &self.version {
+            Some(version) => format!(" {}", code(version)),
+            None => ", version as built".to_owned(),
+        };
+        let mut text = format!("## {}{version}", code(&self.project));
         text += &format!("\n\nNewest release so far: {}\n\n", or_dash(self.newest.as_ref()));
         text += "| target | chip | build | needs |\n|---|---|---|---|\n";
         text.extend(self.targets.iter().map(target_row));

@@ -29,4 +29,5 @@ mod site;
 mod support;
 mod tutorial;
 mod wire;
+#[cfg(feature = "github")]
 mod workflows;

@@ -186,7 +186,13 @@ fn secrets_are_told_to_the_step_that_needs_them_alone() {
         told.into_iter().collect::<Vec<_>>()
     };
     assert_eq!(told("secrets."), ["site: $SITE --from"]);
-    assert_eq!(told("github.token"), ["publish: $TOWLINE publish", "site: $SITE --from"]);
+    let token = [
+        "plan: $TOWLINE plan",
+        "publish: $MERGE --from",
+        "publish: $TOWLINE publish",
+        "site: $SITE --from",
+    ];
+    assert_eq!(told("github.token"), token);
 }
 
 #[test]

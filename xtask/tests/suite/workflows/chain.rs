@@ -1,13 +1,15 @@
 //! From a tag to a site: every line that the workflows run, run here, on a project
-//! in Git with prebuilt images.
+//! in Git with prebuilt images, against a double of GitHub.
 
 use super::{File, all};
-use crate::support::{NOW, Project, text, tree};
+use crate::{
+    github::double::{GitHub, TOKEN},
+    support::{NOW, Project, text, tree},
+};
 use serde_json::Value;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
-    path::PathBuf,
     process::{Command, Output},
     sync::Mutex,
     thread,
@@ -18,18 +20,16 @@ use xtask::serve::{Identity, Server};
 const CHIPS: [Chip; 3] = [Chip::Esp32c6, Chip::Esp32c3, Chip::Esp32s3];
 
 /// What only a runner of GitHub can do, or GitHub itself.
-const ELSEWHERE: [&str; 5] = [
+const ELSEWHERE: [&str; 3] = [
     ".ci/run",
     "cargo install --git \"$REPOSITORY\" --rev \"$REVISION\" --locked xtask --bin towline",
     "rustup toolchain install stable --profile minimal --component clippy,rustfmt",
-    // `site` is run here from the store that `merge` leaves.
-    "$SITE --from github --site-dir public",
-    "$TOWLINE publish \"$VERSION\" --store store",
 ];
 
 /// A project in Git, and the values of the expressions of its workflow run.
 struct Runner {
     project: Project,
+    github: GitHub,
     values: Mutex<BTreeMap<String, String>>,
     ran: Mutex<BTreeSet<String>>,
 }
@@ -37,9 +37,13 @@ struct Runner {
 impl Runner {
     fn new() -> Self {
         let project = Project::new(&CHIPS);
-        let runner = Self { project, values: Mutex::default(), ran: Mutex::default() };
+        let github = GitHub::start();
+        let runner = Self { project, github, values: Mutex::default(), ran: Mutex::default() };
         runner.git(&["init", "-q", "-b", "main", "."]);
         runner.set("inputs.command", env!("CARGO_BIN_EXE_xtask"));
+        runner.set("github.token", TOKEN);
+        runner.set("inputs.refresh && '--refresh' || ''", "");
+        runner.set("secrets.channel-key", "");
         runner.set("inputs.options", "");
         runner.set("inputs.check-options", "");
         runner.set("inputs.target", "esp32c3");
@@ -98,7 +102,9 @@ impl Runner {
             .env("GITHUB_STEP_SUMMARY", &summary)
             .env("TOWLINE_KEYS", self.project.keys(""))
             .env_remove("SOURCE_DATE_EPOCH")
-            .env_remove("TOWLINE_CHANNEL_KEY")
+            .envs(self.github.variables())
+            .env_remove("GITHUB_TOKEN")
+            .env_remove("GH_TOKEN")
             .envs(env)
             .output()
             .unwrap();
@@ -147,21 +153,27 @@ impl Runner {
         }
     }
 
-    /// Serves a copy of the site that was rendered, as what is published.
-    fn publish_site(&self) {
-        let host = self.project.path("host");
-        for (path, bytes) in tree(&self.project.path("public")) {
-            fs::create_dir_all(host.join(&path).parent().unwrap()).unwrap();
-            fs::write(host.join(path), bytes).unwrap();
-        }
+    /// Serves a folder where the site is to be published; there is none yet.
+    fn serve(&self) {
         let identity = Identity::new(&["localhost".into()]).unwrap();
-        let ca: PathBuf = self.project.path("ca.pem");
+        let (host, ca) = (self.project.path("host"), self.project.path("ca.pem"));
+        fs::create_dir(&host).unwrap();
         fs::write(&ca, &identity.authority).unwrap();
-        let server =
-            Server::bind("127.0.0.1:0".parse().unwrap(), &host, "/", Some(&identity)).unwrap();
+        let any = "127.0.0.1:0".parse().unwrap();
+        let server = Server::bind(any, &host, "/", Some(&identity)).unwrap();
         let address = server.address().unwrap();
         thread::spawn(move || server.run(|_| {}));
         self.set("inputs.check-options", &format!("--connect {address} --ca {}", ca.display()));
+    }
+
+    /// Runs the job that renders the site, and publishes it.
+    fn deploy(&self, pages: &File) {
+        self.job(pages, "site").unwrap();
+        for (path, bytes) in tree(&self.project.path("public")) {
+            let path = self.project.path("host").join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
     }
 }
 
@@ -170,7 +182,7 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     let runner = Runner::new();
     let [release, pages, preview] = ["release", "pages", "preview"].map(File::workflow);
     let setup = File::read(".github/actions/setup/action.yml");
-    let site = || runner.project.done(&["site", "--store", "store", "--site-dir", "public"]);
+    runner.serve();
 
     runner.tag("1.0.0", "First light");
     runner.job(&setup, "").unwrap();
@@ -184,16 +196,18 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     assert_eq!(runner.value("needs.plan.outputs.version"), "1.0.0");
     assert!(runner.value("summary").is_empty() && !runner.project.path("store").exists());
     runner.job(&release, "publish").unwrap();
-    site();
-    runner.publish_site();
-    runner.job(&pages, "site").unwrap();
+    runner.deploy(&pages);
 
     runner.tag("1.1.0", "feat: a second lamp");
     runner.set("inputs.options", "--min-from 1.0.0");
     runner.build(&release);
+    // Each job has a machine of its own.
+    fs::remove_dir_all(runner.project.path("store")).unwrap();
+    fs::remove_dir_all(runner.project.path("dist")).unwrap();
     runner.job(&release, "publish").unwrap();
-    site();
-    runner.job(&pages, "site").unwrap();
+    runner.deploy(&pages);
+    let index: Value = serde_json::from_str(&runner.project.read("host/releases.json")).unwrap();
+    assert_eq!(index["releases"].as_array().unwrap().len(), 2);
     let record: Value =
         serde_json::from_str(&runner.project.read("store/releases/1.1.0.json")).unwrap();
     assert_eq!(record["notes"], "New\n- a second lamp");
@@ -216,7 +230,7 @@ fn a_target_that_failed_publishes_nothing() {
     fs::remove_dir_all(runner.project.path("parts/part-esp32c3")).unwrap();
     let error = runner.job(&release, "publish").unwrap_err();
     assert!(error.contains("no part has esp32c3: a release is of all targets"), "{error}");
-    assert!(!runner.project.path("store").exists());
+    assert!(!runner.project.path("store").exists() && runner.github.releases().is_empty());
 }
 
 #[test]
@@ -262,5 +276,8 @@ fn releases_built_by_the_workflow_and_at_a_desk_are_the_same() {
     assert_ne!(date, NOW);
     let output = runner.project.xtask_with(&at_a_desk, &[("SOURCE_DATE_EPOCH", &date)]);
     assert!(output.status.success(), "{}", text(&output.stderr));
-    assert_eq!(tree(&runner.project.path("store")), tree(&runner.project.path("desk")));
+    for folder in ["artifacts", "releases"] {
+        let files = |store: &str| tree(&runner.project.path(store).join(folder));
+        assert_eq!(files("store"), files("desk"), "{folder}");
+    }
 }
