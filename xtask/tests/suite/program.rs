@@ -104,7 +104,8 @@ fn manual_pages_are_written_for_every_command() {
 }
 
 /// Messages are put into the words of the program by their backtick; in help texts
-/// examples may stand at the start of a line.
+/// examples may stand at the start of a line. What a new project is told has its
+/// own xtask.
 #[test]
 fn commands_in_messages_are_quoted() {
     let mut folders = vec![repository().join("xtask/src")];
@@ -113,6 +114,9 @@ fn commands_in_messages_are_quoted() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
+                continue;
+            }
+            if path.ends_with("commands/new.rs") {
                 continue;
             }
             for line in fs::read_to_string(&path).unwrap().lines().map(str::trim) {
