@@ -288,13 +288,13 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
         (home.clone(), "/cargo".to_owned()),
     ];
     // A registry's folder is named after the registry, and a mirror has
-    // another name; a checkout's after its URL and its commit. The last prefix
-    // that matches counts. Packages stay as they are: their paths stand in the
-    // firmware, where each byte is paid for.
-    let registries = entries(&home.join("registry/src"));
-    let checkouts = entries(&home.join("git/checkouts")).into_iter().flat_map(|of| entries(&of));
-    let packages = registries.into_iter().chain(checkouts).chain(elsewhere(triple, &dir)?);
-    prefixes.extend(packages.map(|path| (path, String::new())));
+    // another name. The last prefix that matches counts. Packages stay as they
+    // are: their paths stand in the firmware, where each byte is paid for.
+    let registries = home.join("registry/src").read_dir().into_iter().flatten().flatten();
+    let mut registries: Vec<_> = registries.map(|entry| entry.path()).collect();
+    registries.sort();
+    let sources = registries.into_iter().chain(checkouts(triple, &dir)?);
+    prefixes.extend(sources.map(|path| (path, String::new())));
     let flags: Vec<String> = prefixes
         .iter()
         .map(|(from, to)| format!("--remap-path-prefix={}={to}", from.display()))
@@ -306,17 +306,9 @@ fn remap_paths(triple: &str, dir: &Path) -> Result<String> {
     Ok(format!("{key}={}", serde_json::to_string(&flags)?))
 }
 
-/// Returns what is in a folder, in order.
-fn entries(dir: &Path) -> Vec<PathBuf> {
-    let entries = dir.read_dir().into_iter().flatten().flatten();
-    let mut entries: Vec<_> = entries.map(|entry| entry.path()).collect();
-    entries.sort();
-    entries
-}
-
-/// Returns the repositories beside that of `dir` with packages that are built
-/// from where they are: dependencies with a `path`.
-fn elsewhere(triple: &str, dir: &Path) -> Result<BTreeSet<PathBuf>> {
+/// Returns the repositories, other than that of `dir`, that packages are built
+/// from: those of dependencies with a `path` or from Git.
+fn checkouts(triple: &str, dir: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut arguments = vec!["metadata", "--format-version", "1", "--filter-platform", triple];
     if is_xtensa(triple) {
         arguments.insert(0, "+esp");
@@ -324,9 +316,11 @@ fn elsewhere(triple: &str, dir: &Path) -> Result<BTreeSet<PathBuf>> {
     let metadata = toolchain::capture("cargo", &arguments, dir)?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
-    let local = packages.filter(|package| package["source"].is_null());
-    let folders =
-        local.filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
+    let folders = packages
+        .filter(|package| {
+            package["source"].as_str().is_none_or(|source| source.starts_with("git+"))
+        })
+        .filter_map(|package| Path::new(package["manifest_path"].as_str()?).parent());
     let own = repository_of(dir);
     Ok(folders.map(repository_of).filter(|repository| *repository != own).collect())
 }
