@@ -41,7 +41,7 @@ pub fn check(name: &ProjectName, kind: &Kind, chips: &[Chip]) -> Result<(), Hint
                 return Err(Hinted::new(format!("`{name}` cannot name a cargo package"), hint));
             }
             if let Some(chip) = chips.iter().find(|chip| !ESP_HAL_CHIPS.contains(chip)) {
-                let names = ESP_HAL_CHIPS.map(|chip| chip.name()).join(", ");
+                let names = ESP_HAL_CHIPS.map(Chip::name).join(", ");
                 let message = format!("there is no firmware with esp-hal for {chip}");
                 return Err(Hinted::new(message, format!("choose of {names}")));
             }

@@ -187,7 +187,7 @@ fn look_in(folder: &Path, prefix: String, depth: usize, files: &mut Files) -> io
 
 fn tells(path: &str) -> bool {
     let is_one = |known: &&str| path.ends_with(*known);
-    TELLING.iter().any(|known| is_one(&known)) || path.contains("sdkconfig.defaults")
+    TELLING.iter().any(is_one) || path.contains("sdkconfig.defaults")
 }
 
 /// Returns the files that are called so, those nearest to the root first.

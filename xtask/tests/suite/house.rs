@@ -69,7 +69,8 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
 fn firmware_of_a_new_project_is_built_as_ours_is() {
     let (ours, new) = ("firmware", "templates/device/firmware");
     let workspace = manifest(&format!("{ours}/Cargo.toml"));
-    let text = read(&format!("{new}/Cargo.toml")).replace("{{towline_device}}", "path = \"\"");
+    let text =
+        read(&format!("{new}/Cargo.toml.liquid")).replace("{{towline_device}}", "path = \"\"");
     let package: Table = text.parse().unwrap();
     assert_eq!(package["profile"], workspace["profile"]);
     for (name, theirs) in package["dependencies"].as_table().unwrap() {

@@ -103,11 +103,11 @@ fn with_settings(
 /// Returns what `project(...)` calls the project.
 fn project_name(text: &str) -> Option<String> {
     let lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    let arguments = lines.filter_map(|line| {
+    let mut arguments = lines.filter_map(|line| {
         let (command, rest) = line.split_once('(')?;
         command.trim().eq_ignore_ascii_case("project").then_some(rest)
     });
-    let name = arguments.last()?.split([' ', ')', '\t']).find(|word| !word.is_empty())?;
+    let name = arguments.next_back()?.split([' ', ')', '\t']).find(|word| !word.is_empty())?;
     let name = name.trim_matches('"');
     let is_plain = !name.is_empty() && !name.contains('$');
     is_plain.then(|| name.to_owned())

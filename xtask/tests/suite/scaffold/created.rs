@@ -330,7 +330,7 @@ fn a_project_builds_its_publisher_as_this_repository_does() {
             text.lines().filter(|line| !line.contains("{{")).flat_map(|l| [l, "\n"]).collect();
         text.parse::<toml::Table>().unwrap()["profile"]["dev"].clone()
     };
-    assert_eq!(profile("templates/device/xtask/Cargo.toml"), profile("Cargo.toml"));
+    assert_eq!(profile("templates/device/xtask/Cargo.toml.liquid"), profile("Cargo.toml"));
 }
 
 #[cfg(unix)]
