@@ -205,9 +205,10 @@ mod tests {
     const NAMES: [&str; 2] = [ui::NAME, "towline"];
 
     /// Calls `look` with every command and the words that lead to it.
+    /// Those that only we call are left out.
     fn each(command: &clap::Command, path: &str, look: &mut impl FnMut(&str, &clap::Command)) {
         look(path, command);
-        for command in command.get_subcommands() {
+        for command in command.get_subcommands().filter(|command| !command.is_hide_set()) {
             each(command, &format!("{path} {}", command.get_name()), look);
         }
     }

@@ -120,6 +120,8 @@ impl Bench {
         let built = env!("CARGO_BIN_EXE_xtask");
         fs::hard_link(built, &program).or_else(|_| fs::copy(built, &program).map(drop)).unwrap();
         fs::create_dir(bench.dir.path().join("bin")).unwrap();
+        // A folder of cargo's, as that of a project.
+        fs::write(bench.dir.path().join("CACHEDIR.TAG"), "").unwrap();
         bench.program("npm", "echo 11.0.0");
         bench.program("node", NODE);
         bench

