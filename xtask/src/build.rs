@@ -1,5 +1,7 @@
 //! Building the firmware of targets.
 
+pub mod lock;
+
 pub use crate::config::Build;
 use crate::{
     config::{Config, Target},

@@ -155,6 +155,7 @@ pub fn merge<'t>(
     let mut missing = Vec::new();
     for name in targets {
         match found.shift_remove(name) {
+            Some(_) if dropped.contains(name) => {}
             Some((_, target)) => drop(merged.insert(name.clone(), target.clone())),
             None if dropped.contains(name) => {}
             None => missing.push(name.to_string()),

@@ -15,7 +15,14 @@ use std::{
 /// the work of many.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    let tokens = ["GITHUB_TOKEN", "GH_TOKEN"];
+    // The last three let a step of a workflow speak for the workflow.
+    let tokens = [
+        "GITHUB_TOKEN",
+        "GH_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+        "ACTIONS_ID_TOKEN_REQUEST_URL",
+        "ACTIONS_RUNTIME_TOKEN",
+    ];
     for secret in [CHANNEL_KEY, PASSPHRASE, KEYS].into_iter().chain(tokens) {
         command.env_remove(secret);
     }

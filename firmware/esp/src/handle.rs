@@ -47,7 +47,9 @@ impl Handle {
         self.client.offered()
     }
 
-    /// Asks the channel what it offers, without installing it.
+    /// Asks the channel what it offers, without installing it. Ask seldom, and not on
+    /// trial: the slots are this call's until there is an answer, and the trial has
+    /// little time to end.
     ///
     /// # Errors
     /// If the channel is not reached, or not believed.

@@ -88,6 +88,7 @@ pub(crate) fn build_images(
     source: &Source,
     ui: Ui,
 ) -> Result<IndexMap<TargetName, Images>> {
+    build::lock::refuse_stale(&project.config, targets)?;
     install_triples(project, targets, ui)?;
     // Cargo locks its target folder: builds that share one go in turn.
     let mut lanes: BTreeMap<PathBuf, Vec<&TargetName>> = BTreeMap::new();

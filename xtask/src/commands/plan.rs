@@ -4,7 +4,7 @@ mod github;
 
 use super::{chosen_targets, notes::Chosen, print_json, site::From};
 use crate::{
-    build::expected_version,
+    build::{expected_version, lock::refuse_stale},
     cli::Global,
     name::TargetName,
     plan::{Plan, TagError, plan, tagged},
@@ -28,6 +28,9 @@ pub(crate) struct Args {
     /// Plan these targets only.
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub(crate) targets: Vec<TargetName>,
+    /// Leave out targets that the previous release had; their devices stay on it.
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    drop_target: Vec<TargetName>,
     /// Version to plan for, where the images do not say it yet.
     #[arg(long, value_name = "VERSION")]
     pub(crate) version: Option<Version>,
@@ -66,12 +69,14 @@ enum Format {
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &args.places)?;
     let config = &project.config;
-    let targets = chosen_targets(config, &args.targets)?;
+    let mut targets = chosen_targets(config, &args.targets)?;
+    targets.retain(|target| !args.drop_target.contains(target));
     let version = match &args.tag {
         Some(tag) => {
             let version =
                 |name: &TargetName| Some((name.clone(), expected_version(&config.targets[name])?));
             let versions = targets.iter().filter_map(version);
+            refuse_stale(config, &targets)?;
             Some(tagged(&config.github.tag_prefix, tag, versions).map_err(hinted)?)
         }
         None => args.version.clone(),
@@ -85,7 +90,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         ),
     };
     let releases = args.from.records(&project, ui)?;
-    let plan = make(&project, &targets, &[], version, &releases)?;
+    let plan = make(&project, &targets, &args.drop_target, version, &releases)?;
     let notes = || plan.version.as_ref().and_then(|version| Chosen::Automatic.of(config, version));
     if args.github {
         github::write(&plan, notes().as_deref())?;

@@ -191,7 +191,7 @@ async fn check_tag(api: &Api, local: &Local<'_>) -> Result<(), PublishError> {
 fn explained(error: PublishError) -> anyhow::Error {
     let hint = match &error {
         PublishError::Plan(PlanError::OtherBytes { .. }) => {
-            "a release is immutable: raise the version of the firmware"
+            "a release is immutable: raise the version of the firmware; what is only a draft may be deleted on GitHub"
         }
         PublishError::Plan(_) => "delete one of the two drafts on GitHub",
         PublishError::Tag { .. } => {

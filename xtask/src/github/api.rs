@@ -89,6 +89,15 @@ impl Api {
         self.all(self.releases_url()).await
     }
 
+    /// Returns a release as it is now; `None` if it is gone. The list of all lags
+    /// behind what was just changed.
+    ///
+    /// # Errors
+    /// [`ApiError`].
+    pub async fn release(&self, id: u64) -> Result<Option<Release>, ApiError> {
+        self.found(self.url(&format!("releases/{id}"))).await
+    }
+
     /// Returns all assets of a release.
     ///
     /// # Errors
@@ -189,7 +198,12 @@ impl Api {
     /// # Errors
     /// [`ApiError`].
     pub async fn asset(&self, id: u64) -> Result<Option<Asset>, ApiError> {
-        let ask = Ask::get(self.asset_url(id));
+        self.found(self.asset_url(id)).await
+    }
+
+    /// Returns what is at a URL; `None` if nothing is.
+    async fn found<T: DeserializeOwned>(&self, url: String) -> Result<Option<T>, ApiError> {
+        let ask = Ask::get(url);
         let what = ask.what();
         match self.call(&self.client, ask).await {
             Ok(answer) => parse(&what, &answer.body).map(Some),

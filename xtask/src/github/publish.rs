@@ -19,7 +19,7 @@ use crate::{
 use futures_util::{StreamExt, stream};
 use hyper::body::Bytes;
 use indicatif::ProgressBar;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Uploads and downloads at a time.
@@ -98,7 +98,7 @@ pub async fn check_tag(api: &Api, goal: &Goal) -> Result<bool, PublishError> {
 /// # Errors
 /// [`PublishError`].
 pub async fn preview(api: &Api, goal: &Goal) -> Result<Plan, PublishError> {
-    Ok(plan(goal, &look(api, goal, BTreeSet::new()).await?)?)
+    Ok(plan(goal, &look(api, goal, &Seen::default()).await?)?)
 }
 
 /// Publishes a release.
@@ -107,15 +107,15 @@ pub async fn preview(api: &Api, goal: &Goal) -> Result<Plan, PublishError> {
 /// [`PublishError`].
 pub async fn publish(api: &Api, local: &Local<'_>, ui: Ui) -> Result<Done, PublishError> {
     let goal = &local.goal;
-    let (mut compared, mut calls, mut failures) = (BTreeSet::new(), Vec::new(), 0);
+    let (mut seen, mut calls, mut failures) = (Seen::default(), Vec::new(), 0);
     for _ in 0..ROUNDS {
         let result = async {
-            let found = look(api, goal, compared.clone()).await?;
+            let found = look(api, goal, &seen).await?;
             let plan = plan(goal, &found)?;
             if let (Some(release), true) = (&plan.release, plan.calls.is_empty()) {
                 return Ok(Some(release.clone()));
             }
-            Round { api, local, ui }.act(&plan, &mut compared, &mut calls).await.map(|()| None)
+            Round { api, local, ui }.act(&plan, &mut seen, &mut calls).await.map(|()| None)
         };
         match result.await {
             Ok(Some(release)) => return Ok(Done { release, calls }),
@@ -132,8 +132,18 @@ pub async fn publish(api: &Api, local: &Local<'_>, ui: Ui) -> Result<Done, Publi
     Err(PublishError::Unsettled(goal.tag.clone()))
 }
 
-/// Finds out what GitHub has of a release.
-async fn look(api: &Api, goal: &Goal, compared: BTreeSet<u64>) -> Result<Found, PublishError> {
+/// What a run has learned that GitHub's lists may not tell yet.
+#[derive(Default)]
+struct Seen {
+    /// Assets whose bytes are right.
+    compared: BTreeSet<u64>,
+    /// The draft that it made.
+    made: Option<u64>,
+}
+
+/// Finds out what GitHub has of a release. Its list lags behind: each release of the
+/// tag is asked for by itself, and so is the draft that this run made.
+async fn look(api: &Api, goal: &Goal, seen: &Seen) -> Result<Found, PublishError> {
     let tags = &api.place().tags;
     let all = api.releases().await.map_err(PublishError::Denied)?;
     let (ours, others): (Vec<_>, Vec<_>) =
@@ -143,12 +153,15 @@ async fn look(api: &Api, goal: &Goal, compared: BTreeSet<u64>) -> Result<Found, 
         .filter(|release| !release.draft && !release.prerelease)
         .filter_map(|release| tags.version(&release.tag_name))
         .max_by(towline_descriptor::Version::precedence);
+    let ids: BTreeSet<_> = ours.iter().map(|release| release.id).chain(seen.made).collect();
     let mut releases = Vec::new();
-    for mut release in ours {
-        release.assets = api.assets(release.id).await?;
-        releases.push(release);
+    for id in ids {
+        if let Some(mut release) = api.release(id).await? {
+            release.assets = api.assets(id).await?;
+            releases.push(release);
+        }
     }
-    Ok(Found { releases, highest, compared })
+    Ok(Found { releases, highest, compared: seen.compared.clone() })
 }
 
 /// One pass over a plan.
@@ -165,12 +178,13 @@ impl Round<'_> {
     async fn act(
         &self,
         plan: &Plan,
-        compared: &mut BTreeSet<u64>,
+        seen: &mut Seen,
         made: &mut Vec<Call>,
     ) -> Result<(), PublishError> {
         let Some(release) = &plan.release else {
+            seen.made = Some(self.create().await?.id);
             made.extend(plan.calls.first().cloned());
-            return self.create().await;
+            return Ok(());
         };
         if let [publish @ Call::Publish { prerelease, latest }] = &plan.calls[..] {
             self.publish(release, *prerelease, *latest).await?;
@@ -182,13 +196,13 @@ impl Round<'_> {
             match call {
                 Call::Compare { name, asset } => {
                     self.compare(self.local.file(name), *asset).await?;
-                    compared.insert(*asset);
+                    seen.compared.insert(*asset);
                 }
                 Call::Carry { name, asset, size } => {
                     let bytes = self.api.download(*asset, *size).await?;
                     self.upload_bytes(release, name, bytes).await?;
                 }
-                Call::Discard { release } => self.api.delete_release(*release).await?,
+                Call::Discard { release } => self.discard(*release).await?,
                 Call::Delete { asset, .. } => self.delete(*asset).await?,
                 Call::Upload { name, .. } => {
                     let file = self.local.file(name);
@@ -207,7 +221,7 @@ impl Round<'_> {
             for (file, result) in self.upload_all(release, files, &bar).await {
                 match result {
                     Ok(asset) => {
-                        compared.insert(asset.id);
+                        seen.compared.insert(asset.id);
                         let (name, size) = (file.name.clone(), file.artifact.size);
                         made.push(Call::Upload { name, size });
                     }
@@ -220,7 +234,7 @@ impl Round<'_> {
         Ok(())
     }
 
-    async fn create(&self) -> Result<(), PublishError> {
+    async fn create(&self) -> Result<Release, PublishError> {
         let goal = &self.local.goal;
         let mut release = json!({
             "tag_name": goal.tag,
@@ -229,14 +243,30 @@ impl Round<'_> {
             "draft": true,
             "prerelease": goal.prerelease,
         });
-        if let Some(commit) = &goal.commit {
-            release["target_commitish"] = commit.as_str().into();
-        }
+        self.name_commit(&mut release).await?;
         match self.api.create(&release).await {
             // Without the right to write there is no such place.
             Err(error) if error.status() == Some(404) => Err(PublishError::Denied(error)),
-            result => Ok(result.map(drop)?),
+            result => Ok(result?),
         }
+    }
+
+    /// Names the commit that GitHub is to make the tag at, if there is no tag yet: a
+    /// workflow's token may not name one whose workflows differ, even if it has a tag.
+    async fn name_commit(&self, release: &mut Value) -> Result<(), PublishError> {
+        let has_tag = check_tag(self.api, &self.local.goal).await?;
+        if let (Some(commit), false) = (&self.local.goal.commit, has_tag) {
+            release["target_commitish"] = commit.as_str().into();
+        }
+        Ok(())
+    }
+
+    /// Deletes a draft that is there twice, unless it has been published meanwhile.
+    async fn discard(&self, release: u64) -> Result<(), PublishError> {
+        if self.api.release(release).await?.is_some_and(|release| release.draft) {
+            self.api.delete_release(release).await?;
+        }
+        Ok(())
     }
 
     async fn publish(
@@ -252,9 +282,7 @@ impl Round<'_> {
             "prerelease": prerelease,
             "make_latest": if latest { "true" } else { "false" },
         });
-        if let Some(commit) = &goal.commit {
-            change["target_commitish"] = commit.as_str().into();
-        }
+        self.name_commit(&mut change).await?;
         // What a person wrote into the draft stays.
         if release.body.as_deref().unwrap_or_default().trim().is_empty() {
             change["body"] = goal.body.as_str().into();
@@ -265,7 +293,7 @@ impl Round<'_> {
 
     /// Deletes an upload that broke off, unless another run has completed it.
     async fn delete(&self, asset: u64) -> Result<(), PublishError> {
-        if self.api.asset(asset).await?.is_some_and(|asset| !asset.is_complete()) {
+        if self.api.asset(asset).await?.is_none_or(|asset| !asset.is_complete()) {
             self.api.delete_asset(asset).await?;
         }
         Ok(())

@@ -255,6 +255,9 @@ async fn list(api: &Api, known: &mut Known) -> Result<Vec<Release>, ApiError> {
         }
     }
     known.pages = pages;
+    // What moved to the next page meanwhile is on both.
+    let mut seen = BTreeSet::new();
+    releases.retain(|release: &Release| seen.insert(release.id));
     Ok(releases)
 }
 
