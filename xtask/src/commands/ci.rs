@@ -6,13 +6,13 @@ use crate::{
     project::{Places, Project},
     toolchain,
     tools::{self, Finding},
-    ui::{Ui, table},
+    ui::{self, Hinted, Ui, table},
 };
 use anyhow::{Result, bail};
 use std::{
     io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, ExitCode, Output, Stdio},
+    process::{Command, ExitCode, Stdio},
     thread::{self, ScopedJoinHandle},
     time::{Duration, Instant},
 };
@@ -52,8 +52,8 @@ struct Outcome {
     time: Duration,
 }
 
-/// A step that runs beside others.
-type Beside<'scope> = ScopedJoinHandle<'scope, io::Result<(Outcome, Output)>>;
+/// A step that runs beside others, and what it says.
+type Beside<'scope> = ScopedJoinHandle<'scope, (Outcome, Vec<u8>)>;
 
 /// What a step needs beside Rust.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -114,19 +114,43 @@ impl Step {
     }
 
     /// Runs the step; what it says is seen as it comes.
-    fn run(&self, ui: Ui) -> io::Result<Outcome> {
+    fn run(&self, ui: Ui) -> Outcome {
         ui.say(self.shown());
         let start = Instant::now();
-        let passed = self.command().status()?.success();
-        Ok(Outcome { passed, time: start.elapsed() })
+        let passed = match self.command().status() {
+            Ok(status) => status.success(),
+            Err(error) => {
+                ui::warn(self.not_started(&error));
+                false
+            }
+        };
+        Outcome { passed, time: start.elapsed() }
     }
 
     /// Runs the step silently; returns what it said too.
-    fn run_silently(&self) -> io::Result<(Outcome, Output)> {
+    fn run_silently(&self) -> (Outcome, Vec<u8>) {
         let start = Instant::now();
-        let output = self.command().stdin(Stdio::null()).output()?;
-        Ok((Outcome { passed: output.status.success(), time: start.elapsed() }, output))
+        let (passed, said) = match self.command().stdin(Stdio::null()).output() {
+            Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
+            Err(error) => (false, format!("{}\n", self.not_started(&error)).into_bytes()),
+        };
+        (Outcome { passed, time: start.elapsed() }, said)
     }
+
+    fn not_started(&self, error: &io::Error) -> String {
+        format!("cannot run {} in {}: {error}", self.command[0], self.dir.display())
+    }
+}
+
+/// Refuses other repositories: they have neither the steps nor what these need.
+fn require_own(root: &Path) -> Result<(), Hinted> {
+    if root.join("firmware/fuzz/Cargo.toml").is_file() {
+        return Ok(());
+    }
+    Err(Hinted::new(
+        "`ci` checks the repository of Towline itself",
+        "in a project of your own: `cargo xtask release --dry-run`, `check`",
+    ))
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
@@ -134,6 +158,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let places = Places { store: None, site_dir: None };
     let project = Project::open(global.manifest.as_deref(), &places)?;
     let root = project.config.root.canonicalize()?;
+    require_own(&root)?;
     let mut steps = steps(&root);
     if args.list {
         for step in &steps {
@@ -194,16 +219,16 @@ fn run_all(steps: &[Step], jobs: u8, ui: Ui) -> Result<Vec<Outcome>> {
         let mut beside: Option<(usize, Beside<'_>)> = None;
         let join = |beside: Option<(usize, Beside<'_>)>, outcomes: &mut Vec<_>| {
             let Some((at, handle)) = beside else { return Ok(()) };
-            let (outcome, output) = handle.join().expect("it does not panic")?;
+            let (outcome, said) = handle.join().expect("it does not panic");
             ui.say(steps[at].shown());
-            io::stderr().write_all(&[output.stdout, output.stderr].concat())?;
+            io::stderr().write_all(&said)?;
             outcomes[at] = Some(outcome);
             anyhow::Ok(())
         };
         for (at, step) in steps.iter().enumerate() {
             let is_last = at + 1 == steps.len();
             if jobs == 1 || !step.waits || is_last {
-                outcomes[at] = Some(step.run(ui)?);
+                outcomes[at] = Some(step.run(ui));
                 continue;
             }
             join(beside.take(), &mut outcomes)?;
@@ -360,6 +385,23 @@ mod tests {
             [step("make", "touch there", dir.path()), step("wait", wait, dir.path()).waiting()];
         let outcomes = run_all(&steps, 1, Ui::new(true)).unwrap();
         assert!(outcomes.iter().all(|outcome| outcome.passed));
+    }
+
+    #[test]
+    fn a_step_that_cannot_be_started_has_failed_and_the_others_run() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = || Step { command: vec!["./missing".into()], ..step("no", "", dir.path()) };
+        let steps = [missing().waiting(), missing(), step("last", "true", dir.path())];
+        let outcomes = run_all(&steps, 2, Ui::new(true)).unwrap();
+        let passed: Vec<_> = outcomes.iter().map(|outcome| outcome.passed).collect();
+        assert_eq!(passed, [false, false, true]);
+    }
+
+    #[test]
+    fn other_repositories_are_refused() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        assert!(require_own(root).is_ok());
+        assert!(require_own(tempfile::tempdir().unwrap().path()).is_err());
     }
 
     #[test]

@@ -78,6 +78,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &places)?;
     let root = project.config.root.canonicalize()?;
     let ui = global.ui();
+    require_own(&root)?;
     if !matches!(args.command, Command::Build) {
         virt::require_emulator()?;
     }
@@ -127,11 +128,6 @@ struct Programs {
 impl Programs {
     fn build(root: &Path, ui: Ui) -> Result<Self> {
         let firmware = root.join("firmware");
-        ensure!(
-            firmware.join("virt").is_dir(),
-            "there is no firmware/virt in {}: this is a command for Towline's own repository",
-            root.display()
-        );
         require_target(TRIPLE, &firmware)?;
         let build = |program, name, env: &[_], features: &str| {
             let arguments = ["--target", TRIPLE, "--features", features];
@@ -147,6 +143,17 @@ impl Programs {
             broken: build(NAME, third, &[version(third), broken], "")?,
         })
     }
+}
+
+/// Refuses other repositories: what runs on the machine is built from this one.
+fn require_own(root: &Path) -> Result<(), Hinted> {
+    if root.join("firmware/virt").is_dir() {
+        return Ok(());
+    }
+    Err(Hinted::new(
+        "`virt` runs the firmware of the repository of Towline itself",
+        "in a project of your own: `cargo xtask sim`",
+    ))
 }
 
 fn require_target(triple: &str, firmware: &Path) -> Result<(), Hinted> {
