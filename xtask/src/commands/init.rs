@@ -90,9 +90,13 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         false => None,
     };
     let known = remote.as_deref().and_then(repository_of);
-    let url = args.site.url(&project, known, !args.dry_run && !args.json && !args.yes)?;
+    let may_ask = !args.dry_run && !args.json && !args.yes;
+    let repository = args.site.repository(known, may_ask)?;
+    let url = args.site.url(&project, repository.as_deref())?;
     let program = if found.has_cargo { "cargo xtask" } else { "towline" };
-    let template = template(&project, &url, program, source(args.towline.as_deref())?)?;
+    let prepare = (found.framework == Framework::PlatformIo).then_some("pipx install platformio");
+    let source = source(args.towline.as_deref())?;
+    let template = template(&project, &url, program, prepare, source)?;
     let files = propose(&found, &project, &url, &template);
     let standings = files.iter().map(|file| stands(&root, file)).collect::<Result<Vec<_>>>()?;
     let all = || files.iter().zip(&standings);
@@ -207,13 +211,15 @@ fn template(
     project: &ProjectName,
     url: &str,
     program: &'static str,
+    prepare: Option<&'static str>,
     source: Source,
 ) -> Result<Vec<(String, Vec<u8>)>> {
     let values = Values {
         name: project.clone(),
-        kind: Kind::Command { command: "make".into(), output: "image.bin".into() },
+        kind: Kind::Command { command: "make".into(), output: "image.bin".into(), prepare },
         chips: vec![Chip::Esp32],
         base_url: url.to_owned(),
+        repository: None,
         program,
         source,
     };
@@ -289,7 +295,7 @@ mod tests {
     fn a_killed_run_leaves_whole_files_and_the_next_one_writes_the_rest() {
         let dir = tempfile::tempdir().unwrap();
         let file = |path: &str| NewFile { path: path.into(), text: "text".into() };
-        let files = [file("towline.toml"), file(".github/workflows/release.yml")];
+        let files = [file("towline.toml"), file(".github/workflows/towline-release.yml")];
         let run = |disk: &Disk| -> Result<()> {
             for file in &files {
                 if stands(dir.path(), file)? == Standing::Missing {

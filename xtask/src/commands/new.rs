@@ -5,7 +5,7 @@ use crate::{
     disk::Disk,
     name::ProjectName,
     scaffold::{
-        create::{base_url, check, create, pages_url},
+        create::{Git, base_url, check, create, lock, pages_url},
         files_below,
         template::{Kind, Source, Values},
     },
@@ -14,6 +14,7 @@ use crate::{
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::{
+    cell::Cell,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Make no Git repository.
     #[arg(long)]
     no_git: bool,
+    /// Make no xtask: the installed `towline` publishes it.
+    #[arg(long)]
+    no_xtask: bool,
     /// A checkout of Towline whose packages the project uses.
     #[arg(long, value_name = "DIR", hide_short_help = true)]
     towline: Option<PathBuf>,
@@ -66,35 +70,33 @@ pub(super) struct Site {
     /// Where the site will be served [default: that of --github].
     #[arg(long, value_name = "URL")]
     base_url: Option<String>,
-    /// The repository whose GitHub Pages will serve the site.
+    /// The repository that publishes it, and whose GitHub Pages will serve the site.
     #[arg(long, value_name = "OWNER/REPO", conflicts_with = "base_url")]
     github: Option<String>,
 }
 
 impl Site {
-    /// Returns the URL: as given, of the repository that is known, asked for on a
-    /// terminal if that may be, or a place that is nobody's.
-    pub(super) fn url(
-        &self,
-        name: &ProjectName,
-        known: Option<&str>,
-        may_ask: bool,
-    ) -> Result<String> {
-        if let Some(url) = &self.base_url {
-            return Ok(base_url(url)?);
-        }
-        let github = match self.github.as_deref().or(known) {
-            None if may_ask => ui::ask(
+    /// Returns the repository that will publish it: as given, the one that is known,
+    /// or asked for on a terminal if that may be.
+    pub(super) fn repository(&self, known: Option<&str>, may_ask: bool) -> Result<Option<String>> {
+        let repository = match self.github.as_deref().or(known) {
+            None if may_ask && self.base_url.is_none() => ui::ask(
                 "GitHub repository that will publish it, OWNER/REPO (empty: decide later): ",
             )?,
             given => given.map(str::to_owned),
         };
-        match github.filter(|text| !text.is_empty()) {
-            Some(repository) => pages_url(&repository).ok_or_else(|| {
+        Ok(repository.filter(|text| !text.is_empty()))
+    }
+
+    /// Returns the URL: as given, of the repository, or a place that is nobody's.
+    pub(super) fn url(&self, name: &ProjectName, repository: Option<&str>) -> Result<String> {
+        match (&self.base_url, repository) {
+            (Some(url), _) => Ok(base_url(url)?),
+            (None, Some(repository)) => pages_url(repository).ok_or_else(|| {
                 let message = format!("`{repository}` is no repository of GitHub");
                 Hinted::new(message, "give OWNER/REPO, such as ann/lamp").into()
             }),
-            None => Ok(format!("https://{NOBODYS}/{name}/")),
+            (None, None) => Ok(format!("https://{NOBODYS}/{name}/")),
         }
     }
 }
@@ -128,22 +130,32 @@ struct Made<'a> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let place = std::path::absolute(args.path.as_deref().unwrap_or(args.name.as_str().as_ref()))?;
+    let repository = args.site.repository(None, !args.dry_run && !args.json)?;
     let values = Values {
         kind: kind(args)?,
         chips: each_once(&args.chips),
-        base_url: args.site.url(&args.name, None, !args.dry_run && !args.json)?,
-        program: "cargo xtask",
+        base_url: args.site.url(&args.name, repository.as_deref())?,
+        repository,
+        program: if args.no_xtask { "towline" } else { "cargo xtask" },
         source: source(args.towline.as_deref())?,
         name: args.name.clone(),
     };
     check(&values.name, &values.kind, &values.chips)?;
     let disk = Disk::default();
+    let is_locked = Cell::new(true);
     let (files, is_committed) = if args.dry_run {
         let scratch = tempfile::tempdir()?;
         (files_below(&values.fill_in(scratch.path(), &disk)?)?, true)
     } else {
-        let fill_in = |scratch: &Path| values.fill_in(scratch, &disk);
-        let is_committed = create(&place, &fill_in, !args.no_git, &disk)?;
+        let fill_in = |scratch: &Path| {
+            let project = values.fill_in(scratch, &disk)?;
+            is_locked.set(lock(&project));
+            Ok(project)
+        };
+        let origin = values.repository.as_ref();
+        let origin = origin.map(|repository| format!("https://github.com/{repository}.git"));
+        let git = (!args.no_git).then_some(Git { origin: origin.as_deref() });
+        let is_committed = create(&place, &fill_in, git, &disk)?;
         (files_below(&place)?, is_committed)
     };
     let made = Made {
@@ -151,7 +163,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         folder: &place,
         base_url: &values.base_url,
         files: files.into_iter().map(|(path, _)| path).collect(),
-        next: next(args, &values.base_url, is_committed),
+        next: next(args, &values, is_committed, is_locked.get()),
     };
     if args.json {
         print_json(&made)?;
@@ -179,7 +191,7 @@ fn kind(args: &Args) -> Result<Kind> {
         }
     };
     let words: Vec<_> = command.split_whitespace().collect();
-    Ok(Kind::Command { command: words.join(" "), output: output.clone() })
+    Ok(Kind::Command { command: words.join(" "), output: output.clone(), prepare: None })
 }
 
 pub(super) fn source(towline: Option<&Path>) -> Result<Source> {
@@ -203,14 +215,39 @@ pub(super) fn each_once(chips: &[Chip]) -> Vec<Chip> {
 }
 
 /// Returns what to do next, a line each.
-fn next(args: &Args, url: &str, is_committed: bool) -> Vec<String> {
+fn next(args: &Args, values: &Values, is_committed: bool, is_locked: bool) -> Vec<String> {
     let folder = args.path.as_deref().unwrap_or(Path::new(args.name.as_str()));
-    let mut steps = vec![format!("cd {}", folder.display())];
-    steps.extend(undecided(url));
+    let program = values.program;
+    let mut steps = vec![format!("cd {}", quoted(&folder.to_string_lossy()))];
+    steps.extend(undecided(&values.base_url));
     if !is_committed {
         steps.push("git add . && git commit    # what is published is built from a commit".into());
     }
-    steps.push("cargo xtask release    # builds, records and publishes to dist/site".into());
+    steps.push(format!("{program} release    # builds, records and publishes to dist/site"));
+    if !is_locked {
+        steps.push("commit the Cargo.lock files that the first build has made".into());
+    }
     steps.push("publish it on GitHub: README.md tells how".into());
     steps
+}
+
+/// Returns a path as a shell takes it.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+,:@%".contains(c);
+    match path.chars().all(plain) {
+        true => path.to_owned(),
+        false => format!("'{}'", path.replace('\'', r"'\''")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_quoted_where_a_shell_reads_more_into_it() {
+        assert_eq!(quoted("deep/er/lamp-2_x.y"), "deep/er/lamp-2_x.y");
+        assert_eq!(quoted("my lamp"), "'my lamp'");
+        assert_eq!(quoted("it's $HOME"), r"'it'\''s $HOME'");
+    }
 }

@@ -46,7 +46,7 @@ pub fn check(name: &ProjectName, kind: &Kind, chips: &[Chip]) -> Result<(), Hint
                 return Err(Hinted::new(message, format!("choose of {names}")));
             }
         }
-        Kind::Command { command, output } => {
+        Kind::Command { command, output, .. } => {
             if command.contains(|c: char| "\"\\'`$|&;<>*?()".contains(c)) {
                 let message = format!("`{command}` is more than words");
                 return Err(Hinted::new(message, "put it into a script, and name that"));
@@ -96,6 +96,23 @@ pub fn base_url(given: &str) -> Result<String, Hinted> {
     }
 }
 
+/// The Git repository of a new project.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Git<'a> {
+    /// The URL of its remote `origin`.
+    pub origin: Option<&'a str>,
+}
+
+/// Writes the lock files of the packages of a project, so that its first commit
+/// tells all of what is built. Returns whether it has them: that takes a network.
+pub fn lock(project: &Path) -> bool {
+    let packages = ["xtask/Cargo.toml", "firmware/Cargo.toml"];
+    packages.iter().filter(|manifest| project.join(manifest).is_file()).all(|manifest| {
+        let arguments = ["generate-lockfile", "--config", "net.retry=1", "--manifest-path"];
+        toolchain::capture("cargo", &[&arguments[..], &[manifest]].concat(), project).is_ok()
+    })
+}
+
 /// Makes the project that `fill_in` leaves in a folder for that alone, and puts it
 /// at `place`, with `git` as a repository of its own unless it is in one already.
 /// Returns whether that has its first commit: what is released is built from one.
@@ -105,7 +122,7 @@ pub fn base_url(given: &str) -> Result<String, Hinted> {
 pub fn create(
     place: &Path,
     fill_in: &dyn Fn(&Path) -> Result<PathBuf>,
-    git: bool,
+    git: Option<Git>,
     disk: &Disk,
 ) -> Result<bool> {
     refuse_to_replace(place)?;
@@ -124,20 +141,23 @@ fn stage(
     place: &Path,
     staged: &Path,
     fill_in: &dyn Fn(&Path) -> Result<PathBuf>,
-    git: bool,
+    git: Option<Git>,
     disk: &Disk,
 ) -> Result<bool> {
     disk.create_dir(staged)?;
     let project = fill_in(staged)?;
-    let git = git && !is_in_repository(place);
+    let git = git.filter(|_| !is_in_repository(place));
     let run = |arguments: &[&str]| toolchain::capture("git", arguments, &project);
-    if git {
-        run(&["init", "--quiet", "--initial-branch=main"]).map_err(|error| {
-            Hinted::new("no repository was made", "do without one: --no-git").because(error)
-        })?;
+    let failed =
+        |error| Hinted::new("no repository was made", "do without one: --no-git").because(error);
+    if let Some(git) = git {
+        run(&["init", "--quiet", "--initial-branch=main"]).map_err(failed)?;
+        if let Some(origin) = git.origin {
+            run(&["remote", "add", "origin", origin]).map_err(failed)?;
+        }
     }
     // Git wants to know who commits; not everybody has told it.
-    let is_committed = git
+    let is_committed = git.is_some()
         && run(&["add", "--all"]).is_ok()
         && run(&["commit", "--quiet", "--message", "Start from the template of Towline"]).is_ok();
     // An empty folder makes room; what appeared in it meanwhile keeps its place.
@@ -194,6 +214,7 @@ mod tests {
         let command = |command: &str, output: &str| Kind::Command {
             command: command.into(),
             output: output.into(),
+            prepare: None,
         };
         for good in ["lamp", "lamp-2", "Lamp_x"] {
             check(&name(good), &Kind::EspHal, &[Chip::Esp32c3, Chip::Esp32s3]).unwrap();
@@ -222,7 +243,7 @@ mod tests {
         };
         for steps in 0.. {
             let disk = Disk::killed_after(steps);
-            let result = create(&place, &|scratch| fill_in(&disk, scratch), false, &disk);
+            let result = create(&place, &|scratch| fill_in(&disk, scratch), None, &disk);
             // The rename is the last but one: what was staged is to be removed.
             let whole = place.join("towline.toml").exists() && place.join("README.md").exists();
             assert_eq!(place.exists(), whole, "{steps}");
@@ -234,7 +255,7 @@ mod tests {
             }
         }
         assert_eq!(place.parent().unwrap().read_dir().unwrap().count(), 1);
-        let again = create(&place, &|_| unreachable!(), false, &Disk::default()).unwrap_err();
+        let again = create(&place, &|_| unreachable!(), None, &Disk::default()).unwrap_err();
         assert!(again.downcast::<Hinted>().unwrap().hint().contains("--path"));
     }
 }

@@ -28,6 +28,8 @@ pub enum Kind {
         command: String,
         /// The file that it leaves.
         output: String,
+        /// The command that installs the framework in workflows, if it is known.
+        prepare: Option<&'static str>,
     },
 }
 
@@ -76,6 +78,8 @@ pub struct Values {
     pub chips: Vec<Chip>,
     /// Where the site will be served, with a slash at its end.
     pub base_url: String,
+    /// The repository on GitHub that publishes it, `OWNER/REPO`.
+    pub repository: Option<String>,
     /// How the publisher is called.
     pub program: &'static str,
     /// Where our packages come from.
@@ -90,6 +94,7 @@ impl Values {
             ("base_url", self.base_url.clone()),
             ("chips", chips.join(",")),
             ("program", self.program.to_owned()),
+            ("repository", self.repository.clone().unwrap_or_default()),
             ("towline_xtask", self.source.keys("xtask")),
             ("towline_ref", Source::reference()),
         ];
@@ -98,10 +103,11 @@ impl Values {
                 ("kind", "esp-hal".into()),
                 ("towline_device", self.source.keys("firmware/esp")),
             ],
-            Kind::Command { command, output } => vec![
+            Kind::Command { command, output, prepare } => vec![
                 ("kind", "command".into()),
                 ("build_command", command.clone()),
                 ("output", output.clone()),
+                ("prepare", prepare.unwrap_or_default().to_owned()),
             ],
         });
         definitions

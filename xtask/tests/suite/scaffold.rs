@@ -4,14 +4,19 @@ mod created;
 mod generated;
 mod initialised;
 
-use crate::support::{repository, text, xtask};
-use std::{collections::BTreeMap, fs, path::Path};
+use crate::support::{command, repository, text};
+use std::{collections::BTreeMap, fs, path::Path, process::Output};
 use tempfile::TempDir;
+
+/// Runs a command in a folder. Cargo, which makes lock files, does without a network.
+fn run(dir: &Path, arguments: &[&str]) -> Output {
+    command(dir, arguments).env("CARGO_NET_OFFLINE", "true").output().unwrap()
+}
 
 /// Runs a command that has to succeed in a folder, and returns what it prints.
 #[track_caller]
 fn done(dir: &Path, arguments: &[&str]) -> String {
-    let output = xtask(dir, arguments);
+    let output = run(dir, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stdout)
 }
@@ -19,7 +24,7 @@ fn done(dir: &Path, arguments: &[&str]) -> String {
 /// Runs a command that has to fail with exit code 1, and returns its error.
 #[track_caller]
 fn fails(dir: &Path, arguments: &[&str]) -> String {
-    let output = xtask(dir, arguments);
+    let output = run(dir, arguments);
     assert_eq!(output.status.code(), Some(1), "{arguments:?}: {}", text(&output.stderr));
     text(&output.stderr)
 }

@@ -159,7 +159,12 @@ fn what_is_run_is_one_command_without_expressions() {
             let is_ours = ["$TOWLINE ", "$MERGE ", "$SITE ", "$CHECK ", ".ci/run"];
             let sets_up = ["rustup toolchain install ", "cargo install "];
             let is_action = file.path.starts_with(".github/actions/");
-            let is_known = is_ours.iter().any(|start| run.starts_with(start))
+            // What installs a framework is said by the project, to builds alone.
+            let prepares = run == "bash -c \"$PREPARE\""
+                && [".github/workflows/preview.yml", ".github/workflows/release.yml"]
+                    .contains(&file.path.as_str());
+            let is_known = prepares
+                || is_ours.iter().any(|start| run.starts_with(start))
                 || is_action && sets_up.iter().any(|start| run.starts_with(start));
             assert!(is_known, "{}: {run}", file.path);
         }

@@ -38,8 +38,8 @@ async fn blink(mut led: Output<'static>, device: Handle) -> ! {
     WORKS.signal(Ok(()));
     loop {
         led.toggle();
-        let offered = device.offered().and_then(|offered| offered.reason);
-        let is_up_to_date = matches!(offered, None | Some(Reason::UpToDate));
-        Timer::after_millis(if is_up_to_date { 500 } else { 250 }).await;
+        let offers_another =
+            device.offered().is_some_and(|offered| offered.reason != Some(Reason::UpToDate));
+        Timer::after_millis(if offers_another { 250 } else { 500 }).await;
     }
 }

@@ -62,6 +62,7 @@ fn each_option_of_a_project_stands_in_it() {
     let config = read("deep/er/lamp");
     let targets: Vec<_> = config.targets.values().map(|target| target.chip).collect();
     assert_eq!(targets, [Chip::Esp32c6, Chip::Esp32s3]);
+    assert_eq!(config.github.repository.unwrap().to_string(), "Ann/Lamp");
     assert_eq!(config.base_url, "https://ann.github.io/Lamp/");
     assert!(!dir.path().join("deep/er/lamp/.git").exists());
 
@@ -82,6 +83,7 @@ fn each_option_of_a_project_stands_in_it() {
         ],
     );
     let config = read("fan_2.x");
+    assert_eq!(config.github.repository, None);
     assert_eq!(config.project.as_str(), "fan_2.x");
     assert_eq!(config.base_url, "https://example.net/fan/");
     let root = dir.path().join("fan_2.x");
@@ -113,7 +115,8 @@ fn a_project_uses_the_packages_of_this_program_or_of_a_checkout() {
         assert_eq!(published["git"].as_str(), Some("https://github.com/towline-fw/towline"));
         let reference = published.get("rev").or(published.get("tag")).unwrap().as_str().unwrap();
         let workflow =
-            fs::read_to_string(dir.path().join("lamp/.github/workflows/release.yml")).unwrap();
+            fs::read_to_string(dir.path().join("lamp/.github/workflows/towline-release.yml"))
+                .unwrap();
         assert!(workflow.contains(&format!("release.yml@{reference}\n")), "{workflow}");
         let path = repository().canonicalize().unwrap().join(folder);
         assert_eq!(pin("fan", package, dependency)["path"].as_str(), path.to_str());
@@ -123,12 +126,40 @@ fn a_project_uses_the_packages_of_this_program_or_of_a_checkout() {
 }
 
 #[test]
+fn a_project_knows_its_repository_and_what_it_is_built_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let towline = repository().to_str().unwrap();
+    let printed = done(dir.path(), &["new", "lamp", "--github", "ann/lamp", "--towline", towline]);
+    let project = dir.path().join("lamp");
+    let config = fs::read_to_string(project.join(".git/config")).unwrap();
+    assert!(config.contains("url = https://github.com/ann/lamp.git"), "{config}");
+    // Packages of this checkout are there; those that the firmware has of its own may not be.
+    let locks = ["xtask/Cargo.lock", "firmware/Cargo.lock"].map(|path| project.join(path).exists());
+    assert!(locks[0], "{printed}");
+    assert_eq!(printed.contains("commit the Cargo.lock files"), !locks[1], "{printed}");
+}
+
+#[test]
+fn a_project_without_an_xtask_is_published_by_the_installed_program() {
+    let dir = tempfile::tempdir().unwrap();
+    let printed = done(dir.path(), &["new", "lamp", "--no-xtask", "--path", "my lamp"]);
+    assert!(printed.contains("cd 'my lamp'\n  say"), "{printed}");
+    assert!(printed.contains("towline release") && !printed.contains("cargo xtask"), "{printed}");
+    let project = dir.path().join("my lamp");
+    let files = all_files(&project);
+    assert!(!files.keys().any(|path| path.starts_with("xtask/") || path.starts_with(".cargo/")));
+    assert!(files.values().all(|text| !text.contains("cargo xtask")), "{files:?}");
+    assert_sound_workflows(&project);
+    done(&project, &["plan"]);
+}
+
+#[test]
 fn a_dry_run_lists_the_files_and_writes_none() {
     let dir = tempfile::tempdir().unwrap();
     let planned = json(&done(dir.path(), &["new", "lamp", "--dry-run", "--json"]));
     assert_eq!(dir.path().read_dir().unwrap().count(), 0);
     let made = json(&done(dir.path(), &["new", "lamp", "--json"]));
-    assert_eq!(planned, made);
+    assert_eq!((&planned["files"], &planned["base_url"]), (&made["files"], &made["base_url"]));
     let files: Vec<_> = all_files(&dir.path().join("lamp")).into_keys().map(Into::into).collect();
     assert_eq!(made["files"], serde_json::Value::Array(files));
 }
@@ -187,6 +218,7 @@ fn the_surroundings_of_a_user_do_not_change_a_project() {
         .args(["new", "lamp", "--path", "other"])
         .current_dir(dir.path())
         .env("CARGO_HOME", &home)
+        .env("CARGO_NET_OFFLINE", "true")
         .env("CARGO_GENERATE_VALUE_BASE_URL", "https://evil.example/")
         .env("CARGO_GENERATE_TEMPLATE_VALUES_FILE", "missing.toml")
         .env_remove("USER")
@@ -259,18 +291,25 @@ fn the_real_cargo_generate_makes_the_same_files() {
     };
     let xtask = format!("path = \"{checkout}/xtask\"");
     let device = format!("path = \"{checkout}/firmware/esp\"");
-    new(&["lamp", "--chips", "esp32c3,esp32c6", "--base-url", "https://example.net/"]);
-    let workflow = ours.path().join("lamp/.github/workflows/release.yml");
+    // Lock files are made by `new` alone.
+    let made = |name: &str| {
+        let mut files = all_files(&ours.path().join(name));
+        files.retain(|path, _| !path.ends_with("Cargo.lock"));
+        files
+    };
+    new(&["lamp", "--chips", "esp32c3,esp32c6", "--github", "ann/lamp"]);
+    let workflow = ours.path().join("lamp/.github/workflows/towline-release.yml");
     let workflow = fs::read_to_string(workflow).unwrap();
     let reference = workflow.split("release.yml@").nth(1).unwrap().lines().next().unwrap();
     let common = [("towline_xtask", xtask.as_str()), ("towline_ref", reference)];
     let esp_hal = [
         ("chips", "esp32c3,esp32c6"),
-        ("base_url", "https://example.net/"),
+        ("base_url", "https://ann.github.io/lamp/"),
+        ("repository", "ann/lamp"),
         ("towline_device", &device),
     ];
     let generated = cargo_generate(theirs.path(), "lamp", &[&common[..], &esp_hal].concat());
-    assert_eq!(all_files(&ours.path().join("lamp")), all_files(&generated));
+    assert_eq!(made("lamp"), all_files(&generated));
 
     let command = [
         ("kind", "command"),
@@ -281,7 +320,7 @@ fn the_real_cargo_generate_makes_the_same_files() {
     new(&["fan", "--command", "make {chip}", "--output", "{chip}.bin", "--chips", "esp32h2"]);
     let url = [("base_url", "https://example.org/fan/")];
     let generated = cargo_generate(theirs.path(), "fan", &[&common[..], &command, &url].concat());
-    assert_eq!(all_files(&ours.path().join("fan")), all_files(&generated));
+    assert_eq!(made("fan"), all_files(&generated));
 }
 
 #[test]
@@ -295,7 +334,7 @@ fn the_real_cargo_generate_needs_no_answer() {
         let manifest = fs::read_to_string(project.join(package).join("Cargo.toml")).unwrap();
         assert!(manifest.contains(version), "{manifest}");
     }
-    let workflow = fs::read_to_string(project.join(".github/workflows/pages.yml")).unwrap();
+    let workflow = fs::read_to_string(project.join(".github/workflows/towline-pages.yml")).unwrap();
     assert!(workflow.contains(concat!("pages.yml@v", env!("CARGO_PKG_VERSION"), "\n")));
 }
 
@@ -304,7 +343,7 @@ fn workflows_of_a_project_call_ours_as_those_say_that_they_are_called() {
     let read = |path: String| fs::read_to_string(repository().join(path)).unwrap();
     for name in ["pages", "preview", "refresh", "release"] {
         let ours = read(format!(".github/workflows/{name}.yml"));
-        let theirs = read(format!("templates/device/.github/workflows/{name}.yml"));
+        let theirs = read(format!("templates/device/.github/workflows/towline-{name}.yml"));
         let theirs = theirs.replace("{% raw %}", "").replace("{% endraw %}", "");
         // The head of ours shows a call.
         let shown = ours.lines().filter_map(|line| line.strip_prefix("#   "));

@@ -17,7 +17,7 @@ fn preparations(folder: &str, checkout: &str) -> String {
         rm -rf '{folder}/lamp' && mkdir -p '{folder}/built' && builtin cd '{folder}'
         towline() {{
             if [ "$1" = new ]; then set -- "$@" --towline '{checkout}'; fi
-            '{tool}' "$@"
+            CARGO_NET_OFFLINE=true '{tool}' "$@"
         }}
         # The packages that are tested here, instead of whatever is newest today.
         cd() {{
@@ -28,6 +28,7 @@ fn preparations(folder: &str, checkout: &str) -> String {
             export CARGO_TARGET_DIR='{checkout}/target'
             (builtin cd xtask && cargo metadata --format-version 1 > /dev/null)
             (builtin cd firmware && cargo metadata --format-version 1 > /dev/null)
+            git add . && git commit -qm "Lock the packages"
         }}
         "#
     )

@@ -111,8 +111,11 @@ fn each_framework_is_recognised_and_its_plan_works() {
         assert_eq!(after.contains_key("xtask/Cargo.toml"), framework == "esp-hal");
         assert_sound_workflows(&root);
         let program = if framework == "esp-hal" { "cargo xtask" } else { "towline" };
-        let workflow = fs::read_to_string(root.join(".github/workflows/release.yml")).unwrap();
+        let workflow =
+            fs::read_to_string(root.join(".github/workflows/towline-release.yml")).unwrap();
         assert!(workflow.contains(&format!("command: {program}\n")), "{workflow}");
+        let is_prepared = workflow.contains("prepare: \"pipx install platformio\"\n");
+        assert_eq!(is_prepared, framework == "platformio", "{workflow}");
 
         let plan = plan(&root);
         assert_eq!(plan["project"], project);

@@ -45,6 +45,7 @@ impl Runner {
         runner.set("inputs.refresh && '--refresh' || ''", "");
         runner.set("secrets.channel-key", "");
         runner.set("inputs.options", "");
+        runner.set("inputs.prepare", "");
         runner.set("inputs.check-options", "");
         runner.set("inputs.target", "esp32c3");
         runner
@@ -188,8 +189,11 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     runner.job(&setup, "").unwrap();
     runner.job(&preview, "plan").unwrap();
     runner.set("matrix.target", "esp32c6");
+    runner.set("inputs.prepare", "false || mkdir prepared");
     runner.job(&preview, "build").unwrap();
     assert!(runner.project.path("preview/esp32c6-app.bin").is_file());
+    fs::remove_dir(runner.project.path("prepared")).unwrap();
+    runner.set("inputs.prepare", "");
 
     runner.build(&release);
     assert_eq!(runner.matrix(), ["esp32c6", "esp32c3", "esp32s3"]);
