@@ -8,9 +8,11 @@ use crate::{
     disk::Disk,
     name::ProjectName,
     scaffold::{
-        add::{NewFile, Standing, project_name, propose, repository_of, standing},
+        add::{
+            NewFile, Standing, has_another_xtask, project_name, propose, repository_of, standing,
+        },
         files_below,
-        recognise::{Build, Found, Framework, Target, look, recognise},
+        recognise::{Build, Found, Framework, Target, keep_outermost, look, recognise},
         template::{Kind, REPOSITORY, Source, Values},
     },
     toolchain,
@@ -83,7 +85,12 @@ struct Lacking<'a> {
 
 pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     let root = args.dir.canonicalize().with_context(|| args.dir.display().to_string())?;
-    let found = choose(&root, args)?;
+    is_top(&root)?;
+    let mut found = choose(&root, args)?;
+    if found.has_cargo && keeps_another_xtask(&root)? {
+        found.has_cargo = false;
+        found.notes.push("this repository has an xtask of its own: the publisher is a program");
+    }
     let project = name(&root, args, &found)?;
     let remote = match root.join(".git").exists() {
         true => toolchain::capture("git", &["remote", "get-url", "origin"], &root).ok(),
@@ -139,14 +146,48 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         .into())
 }
 
+/// Checks that a folder is no part of a repository: workflows are read at its top.
+fn is_top(root: &Path) -> Result<()> {
+    // Without Git, or outside of what it knows, any folder may become a repository.
+    let Ok(top) = toolchain::capture("git", &["rev-parse", "--show-toplevel"], root) else {
+        return Ok(());
+    };
+    if top.is_empty() || Path::new(&top).canonicalize().is_ok_and(|top| top == root) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} is inside the repository {top}, and workflows are read only at its top",
+        root.display()
+    );
+    let hint = format!("run it there (--dir {top}), or make this a repository: git init");
+    Err(Hinted::new(message, hint).into())
+}
+
+/// Returns whether the repository has an xtask that is not ours.
+fn keeps_another_xtask(root: &Path) -> Result<bool> {
+    let folder = root.join("xtask");
+    let manifest = read(&folder.join("Cargo.toml"))?;
+    // A run that was killed leaves a folder with no file under its name.
+    let is_begun = || {
+        let mut names = folder.read_dir().ok()?.filter_map(|entry| Some(entry.ok()?.file_name()));
+        Some(names.all(|name| name.to_string_lossy().starts_with(".towline-")))
+    };
+    let is_there =
+        manifest.is_some() || fs::symlink_metadata(&folder).is_ok() && !is_begun().unwrap_or(false);
+    let manifest = is_there.then(|| manifest.unwrap_or_default());
+    let config = read(&root.join(".cargo/config.toml"))?.unwrap_or_default();
+    Ok(has_another_xtask(manifest.as_deref(), &config))
+}
+
 /// Returns what the firmware is built with.
 fn choose(root: &Path, args: &Args) -> Result<Found> {
     if args.kind == Some(Framework::Prebuilt) {
         return Ok(prebuilt(&args.chips)?);
     }
-    let mut found = recognise(&look(root)?);
-    if let Some(kind) = args.kind {
-        found.retain(|found| found.framework == kind);
+    let mut found = recognise(&look(root)?, &folder_name(root));
+    match args.kind {
+        Some(kind) => found.retain(|found| found.framework == kind),
+        None => keep_outermost(&mut found),
     }
     match found.len() {
         1 => Ok(found.remove(0)),
@@ -198,12 +239,16 @@ fn name(root: &Path, args: &Args, found: &Found) -> Result<ProjectName> {
     if let Some(name) = &args.name {
         return Ok(name.clone());
     }
-    let folder = root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let folder = folder_name(root);
     let called = found.project.as_ref().unwrap_or(&folder);
     project_name(called).map_err(|error| {
         let message = format!("`{called}` cannot name a project: {error}");
         Hinted::new(message, "name it with --name").into()
     })
+}
+
+fn folder_name(root: &Path) -> String {
+    root.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// Returns the files that are the same in each project.
@@ -228,12 +273,21 @@ fn template(
 }
 
 fn stands(root: &Path, file: &NewFile) -> Result<Standing> {
-    let path = root.join(&file.path);
-    match fs::read(&path) {
-        Ok(bytes) => Ok(standing(file, Some(&String::from_utf8_lossy(&bytes)))),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(standing(file, None)),
+    Ok(standing(file, read(&root.join(&file.path))?.as_deref()))
+}
+
+/// Returns the text of a file that may be missing.
+fn read(path: &Path) -> Result<Option<String>> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error).with_context(|| path.display().to_string()),
     }
+}
+
+fn is_missing(error: &io::Error) -> bool {
+    // What should be a folder may be a file.
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn lacking<'a>(file: &'a NewFile, there: &'a Standing) -> Option<Lacking<'a>> {

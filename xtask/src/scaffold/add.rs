@@ -1,6 +1,9 @@
 //! What a repository needs to publish with Towline: files that it has not.
 
-use super::recognise::{Build, Found, Target};
+use super::{
+    recognise::{Build, Found, Target},
+    template::REPOSITORY,
+};
 use crate::name::{InvalidName, ProjectName, TargetName};
 use std::fmt::Write;
 use toml::{Table, Value};
@@ -74,6 +77,35 @@ fn missing_alias(config: &str) -> Option<String> {
     };
     let alias = format!("[alias]\nxtask = \"run --manifest-path xtask/Cargo.toml{target} --\"\n");
     (!has_alias).then_some(alias)
+}
+
+/// Returns whether the repository has an xtask that is not ours, to which nothing is
+/// to be added. `manifest` is the text of `xtask/Cargo.toml`, empty where a folder
+/// `xtask` has none; `config` is cargo's configuration.
+pub fn has_another_xtask(manifest: Option<&str>, config: &str) -> bool {
+    match manifest {
+        Some(manifest) => !depends_on_ours(manifest),
+        None => {
+            let config: Table = config.parse().unwrap_or_default();
+            let alias = config.get("alias").and_then(|alias| alias.get("xtask"));
+            let between = |c: char| " \"',=[]".contains(c);
+            let runs_ours =
+                |alias: &str| alias.split(between).any(|word| word == "xtask/Cargo.toml");
+            alias.is_some_and(|alias| !runs_ours(&alias.to_string()))
+        }
+    }
+}
+
+/// Returns whether a package depends on our publisher: that of our repository or of
+/// a checkout.
+fn depends_on_ours(manifest: &str) -> bool {
+    let manifest: Table = manifest.parse().unwrap_or_default();
+    let dependencies = manifest.get("dependencies").and_then(Value::as_table);
+    dependencies.into_iter().flatten().any(|(name, keys)| {
+        let text = |key: &str| keys.get(key).and_then(Value::as_str);
+        let is_from_us = text("git").map(|git| git.trim_end_matches(".git")) == Some(REPOSITORY);
+        text("package").unwrap_or(name) == "xtask" && (is_from_us || text("path").is_some())
+    })
 }
 
 fn missing_lines(there: &str, wanted: &str) -> Option<String> {
@@ -281,6 +313,35 @@ mod tests {
             "channels.toml",
         ];
         assert_eq!(paths(true), all);
+    }
+
+    #[test]
+    fn an_xtask_is_ours_if_it_depends_on_the_publisher() {
+        let ours = format!("[dependencies]\nxtask = {{ git = \"{REPOSITORY}\", rev = \"1\" }}\n");
+        let renamed = "[dependencies]\ntowline = { package = \"xtask\", path = \"/t/xtask\" }\n";
+        for manifest in [&ours, renamed] {
+            assert!(!has_another_xtask(Some(manifest), ""), "{manifest}");
+        }
+        let elsewhere = ours.replace("towline-fw", "ann");
+        for manifest in ["", "[", "[package]\nname = \"xtask\"\n", &elsewhere] {
+            assert!(has_another_xtask(Some(manifest), ""), "{manifest}");
+        }
+        let alias = |words: &str| format!("[alias]\nxtask = {words}\n");
+        for words in [
+            "\"run --package tasks --\"",
+            "[\"run\", \"-p\", \"tasks\"]",
+            "\"run --manifest-path tools/xtask/Cargo.toml --\"",
+        ] {
+            assert!(has_another_xtask(None, &alias(words)), "{words}");
+            assert!(!has_another_xtask(Some(&ours), &alias(words)), "{words}");
+        }
+        for words in [
+            "\"run --manifest-path xtask/Cargo.toml --\"",
+            "[\"run\", \"--manifest-path=xtask/Cargo.toml\"]",
+        ] {
+            assert!(!has_another_xtask(None, &alias(words)), "{words}");
+        }
+        assert!(!has_another_xtask(None, ""));
     }
 
     #[test]

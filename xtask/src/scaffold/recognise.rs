@@ -122,20 +122,37 @@ pub struct Found {
 pub type Files = BTreeMap<String, String>;
 
 /// Returns the frameworks that these files show, each where it is nearest to the
-/// root of the repository.
-pub fn recognise(files: &Files) -> Vec<Found> {
-    [esp_hal::find, esp_idf::find, platformio::find, arduino::find]
-        .iter()
-        .filter_map(|find| find(files))
-        .collect()
+/// root of the repository, a folder of this name.
+pub fn recognise(files: &Files, root: &str) -> Vec<Found> {
+    let found = [
+        esp_hal::find(files),
+        esp_idf::find(files, root),
+        platformio::find(files),
+        arduino::find(files),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// Removes what another framework builds: PlatformIO builds ESP-IDF with the
+/// `CMakeLists.txt` in its own folder.
+pub fn keep_outermost(found: &mut Vec<Found>) {
+    let folder = |framework| {
+        let of_it = move |found: &&Found| found.framework == framework;
+        found.iter().find(of_it).map(|found| folder_of(&found.evidence))
+    };
+    let platformio = folder(Framework::PlatformIo);
+    if platformio.is_some() && platformio == folder(Framework::EspIdf) {
+        found.retain(|found| found.framework != Framework::EspIdf);
+    }
 }
 
 /// Names of files that tell something, and ends of names.
-const TELLING: [&str; 9] = [
+const TELLING: [&str; 10] = [
     "CMakeLists.txt",
     "Cargo.toml",
     ".cargo/config.toml",
     "platformio.ini",
+    "rust-toolchain",
     "rust-toolchain.toml",
     "sdkconfig",
     "sketch.yaml",
@@ -143,9 +160,21 @@ const TELLING: [&str; 9] = [
     ".ino",
 ];
 
-/// Folders of what was built or fetched.
-const FOREIGN: [&str; 6] =
-    ["build", "components", "managed_components", "node_modules", "target", "templates"];
+/// Folders of what was built or fetched, and of firmware that is never published.
+const FOREIGN: [&str; 12] = [
+    "build",
+    "components",
+    "examples",
+    "lib",
+    "managed_components",
+    "node_modules",
+    "target",
+    "templates",
+    "test",
+    "tests",
+    "third_party",
+    "vendor",
+];
 
 /// How deep below the root firmware is looked for.
 const DEPTH: usize = 2;
@@ -230,7 +259,7 @@ pub(crate) mod tests {
                 ("sketch.yaml", text),
                 ("sdkconfig", text),
             ]);
-            assert_eq!(recognise(&files), [], "{text}");
+            assert_eq!(recognise(&files, "lamp"), [], "{text}");
         }
     }
 
@@ -244,6 +273,8 @@ pub(crate) mod tests {
             "src/main.rs",
             "target/x/Cargo.toml",
             "a/b/c/Cargo.toml",
+            "examples/blink/platformio.ini",
+            "vendor/Cargo.toml",
             ".pio/platformio.ini",
             "sdkconfig.defaults.esp32c3",
         ] {

@@ -5,6 +5,12 @@ use crate::build::triple;
 use toml::{Table, Value};
 use towline_descriptor::Chip;
 
+const DEVICE: &str = "the firmware follows its channel once it calls the package `towline-device`";
+
+/// Why there is no xtask.
+const NO_XTASK: &str = "the toolchain that this repository pins, or `build-std` in \
+     .cargo/config.toml, is for chips alone or too old: the publisher is a program";
+
 pub(super) fn find(files: &Files) -> Option<Found> {
     named(files, "Cargo.toml").find_map(|(path, text)| of_package(files, path, text))
 }
@@ -45,13 +51,14 @@ fn of_package(files: &Files, path: &str, text: &str) -> Option<Found> {
     if files.contains_key(&table) {
         targets.iter_mut().for_each(|target| target.partition_table = Some(table.clone()));
     }
+    let has_cargo = builds_for_host(files);
     Some(Found {
         framework: Framework::EspHal,
         evidence: path.to_owned(),
         project: Some(package.to_owned()),
         targets,
-        has_cargo: !is_espressifs(files, &dir),
-        notes: vec!["the firmware follows its channel once it calls the package `towline-device`"],
+        has_cargo,
+        notes: [DEVICE].into_iter().chain((!has_cargo).then_some(NO_XTASK)).collect(),
     })
 }
 
@@ -74,14 +81,37 @@ fn of_triple(files: &Files, dir: &str) -> (Chip, bool) {
     (chip, !triple(chip).starts_with("xtensa-"))
 }
 
-/// Returns whether cargo is Espressif's in the folder where it would build the
-/// publisher: that one may build everything from source, for chips only.
-fn is_espressifs(files: &Files, dir: &str) -> bool {
-    let channel = |path: &str| {
-        let file: Table = files.get(path)?.parse().ok()?;
-        Some(file.get("toolchain")?.get("channel")?.as_str()? == "esp")
+/// Returns whether cargo at the root builds programs for the host too, such as the
+/// publisher. The one of Espressif builds for chips; so does what builds everything
+/// from source; an older one cannot build the publisher.
+fn builds_for_host(files: &Files) -> bool {
+    let config: Option<Table> = files.get(".cargo/config.toml").and_then(|text| text.parse().ok());
+    let unstable = config.as_ref().and_then(|config| config.get("unstable"));
+    let builds_std = unstable.is_some_and(|unstable| unstable.get("build-std").is_some());
+    !builds_std && pinned(files).is_none_or(|channel| is_new_enough(&channel))
+}
+
+/// Returns the toolchain that the root of the repository asks for.
+fn pinned(files: &Files) -> Option<String> {
+    let text = files.get("rust-toolchain").or_else(|| files.get("rust-toolchain.toml"))?;
+    match text.parse::<Table>() {
+        Ok(file) => Some(file.get("toolchain")?.get("channel")?.as_str()?.to_owned()),
+        // The file may hold no more than the name.
+        Err(_) => Some(text.trim().to_owned()),
+    }
+}
+
+/// Returns whether a toolchain is the newest of its kind, or of a version that our
+/// packages are for.
+fn is_new_enough(channel: &str) -> bool {
+    let numbers = |version: &str| -> Option<Vec<u32>> {
+        version.split('.').map(|number| number.parse().ok()).collect()
     };
-    dir == "." && channel("rust-toolchain.toml").unwrap_or(false)
+    let (version, rest) = channel.split_once('-').unwrap_or((channel, ""));
+    match version {
+        "stable" | "beta" | "nightly" => !rest.starts_with(|c: char| c.is_ascii_digit()),
+        version => numbers(version) >= numbers(env!("CARGO_PKG_RUST_VERSION")),
+    }
 }
 
 #[cfg(test)]
@@ -137,13 +167,35 @@ mod tests {
     }
 
     #[test]
-    fn with_espressifs_cargo_there_is_no_xtask() {
+    fn without_a_cargo_for_the_host_there_is_no_xtask() {
         let manifest = format!(
             "{PACKAGE}[dependencies]\nesp-hal = {{ version = \"1\", features = [\"esp32\"] }}\n"
         );
-        let toolchain = "[toolchain]\nchannel = \"esp\"\n";
-        let found = find(&files([("Cargo.toml", &manifest), ("rust-toolchain.toml", toolchain)]));
-        assert!(!found.unwrap().has_cargo);
-        assert!(find(&files([("Cargo.toml", &manifest)])).unwrap().has_cargo);
+        let has_cargo = |path: &str, text: &str| {
+            let found = find(&files([("fw/Cargo.toml", &manifest), (path, text)])).unwrap();
+            assert_eq!(found.notes.contains(&NO_XTASK), !found.has_cargo);
+            found.has_cargo
+        };
+        for (channel, expected) in [
+            ("stable", true),
+            ("stable-x86_64-unknown-linux-gnu", true),
+            ("nightly", true),
+            ("nightly-2024-06-01", false),
+            ("1.88", false),
+            ("1.94.1", false),
+            (env!("CARGO_PKG_RUST_VERSION"), true),
+            ("1.100.0", true),
+            ("esp", false),
+        ] {
+            let pin = format!("[toolchain]\nchannel = \"{channel}\"\n");
+            assert_eq!(has_cargo("rust-toolchain.toml", &pin), expected, "{channel}");
+            assert_eq!(has_cargo("rust-toolchain", &format!("{channel}\n")), expected, "{channel}");
+            // What is pinned for the firmware alone does not count at the root.
+            assert!(has_cargo("fw/rust-toolchain.toml", &pin));
+        }
+        let config = "[unstable]\nbuild-std = [\"core\"]\n";
+        assert!(!has_cargo(".cargo/config.toml", config));
+        assert!(has_cargo("fw/.cargo/config.toml", config));
+        assert!(has_cargo("README.md", ""));
     }
 }

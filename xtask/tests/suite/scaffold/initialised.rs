@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf};
 use tempfile::TempDir;
 use towline_descriptor::Chip;
 
-/// Firmware in Rust, as esp-generate makes it.
+/// Firmware in Rust, as esp-generate makes it, but for `build-std`.
 const ESP_HAL: &[(&str, &str)] = &[
     (
         "Cargo.toml",
@@ -18,8 +18,7 @@ const ESP_HAL: &[(&str, &str)] = &[
     (
         ".cargo/config.toml",
         "[target.riscv32imac-unknown-none-elf]\nrunner = \"espflash flash --monitor\"\n\n[env]\nESP_LOG = \"info\"\n\n\
-         [build]\nrustflags = [\"-C\", \"force-frame-pointers\"]\ntarget = \"riscv32imac-unknown-none-elf\"\n\n\
-         [unstable]\nbuild-std = [\"core\"]\n",
+         [build]\nrustflags = [\"-C\", \"force-frame-pointers\"]\ntarget = \"riscv32imac-unknown-none-elf\"\n",
     ),
     ("rust-toolchain.toml", "[toolchain]\nchannel = \"stable\"\ncomponents = [\"rust-src\"]\n"),
     ("src/bin/main.rs", "#![no_std]\n#![no_main]\n"),
@@ -48,7 +47,7 @@ const ESP_IDF: &[(&str, &str)] = &[
 const PLATFORMIO: &[(&str, &str)] = &[
     (
         "platformio.ini",
-        "; PlatformIO Project Configuration File\n[platformio]\ndefault_envs = floor\n\n\
+        "; PlatformIO Project Configuration File\n[platformio]\ndefault_envs = floor, ceiling\n\n\
          [env]\nplatform = espressif32@6.9.0\nframework = arduino\nmonitor_speed = 115200\n\
          lib_deps =\n    bblanchon/ArduinoJson@^7.1.0\n\n\
          [env:floor]\nboard = esp32dev\nboard_build.partitions = min_spiffs.csv\n\n\
@@ -142,6 +141,49 @@ fn what_a_file_lacks_is_said_and_not_written() {
 }
 
 #[test]
+fn an_xtask_of_the_repository_stays_and_the_publisher_is_a_program() {
+    let folder = ("xtask/Cargo.toml", "[package]\nname = \"xtask\"\n");
+    let alias = (".cargo/config.toml", "[alias]\nxtask = \"run --package tasks --\"\n");
+    for own in [folder, alias] {
+        let dir = repository_with(&[ESP_HAL, &[own]].concat());
+        let root = lamp(&dir);
+        let before = all_files(&root);
+        let report = done(&root, &["init", "--yes", "--json"]);
+        let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+        assert_eq!(
+            report["lacking"],
+            serde_json::json!([{ "file": ".gitignore", "lines": "/dist/\n" }])
+        );
+        let next: Vec<_> =
+            report["next"].as_array().unwrap().iter().map(|step| step.as_str().unwrap()).collect();
+        assert!(next.iter().any(|step| step.starts_with("towline plan")), "{next:?}");
+        assert!(next.iter().any(|step| step.contains("an xtask of its own")), "{next:?}");
+        let after = all_files(&root);
+        assert!(before.iter().all(|(path, text)| after.get(path) == Some(text)));
+        let added = || after.iter().filter(|(path, _)| !before.contains_key(*path));
+        assert!(
+            !added().any(|(path, _)| path.starts_with("xtask/") || path.starts_with(".cargo/"))
+        );
+        assert!(added().any(|(_, text)| text.contains("command: towline\n")));
+        assert_eq!(plan(&root)["project"], "wall-lamp");
+    }
+}
+
+#[test]
+fn only_the_top_of_a_repository_gets_files() {
+    let dir = repository_with(ARDUINO);
+    let root = lamp(&dir);
+    let made =
+        std::process::Command::new("git").args(["init", "--quiet"]).current_dir(&root).status();
+    assert!(made.unwrap().success());
+    let before = all_files(&root);
+    let error = fails(&root.join("string_lights"), &["init", "--yes"]);
+    assert!(error.contains("inside the repository") && error.contains("--dir"), "{error}");
+    assert_eq!(all_files(&root), before);
+    done(&root, &["init", "--yes"]);
+}
+
+#[test]
 fn a_dry_run_and_a_run_that_nobody_agreed_to_change_nothing() {
     let dir = repository_with(ESP_IDF);
     let before = all_files(&lamp(&dir));
@@ -203,16 +245,25 @@ fn where_it_is_published_is_said_or_is_the_pages_of_its_repository() {
 
 #[test]
 fn several_frameworks_are_a_choice_and_none_is_a_choice_too() {
-    let both = [ESP_IDF, PLATFORMIO].concat();
+    let both = [ESP_IDF, ARDUINO].concat();
     let dir = repository_with(&both);
     let error = fails(&lamp(&dir), &["init", "--yes"]);
     assert!(
-        error.contains("ESP-IDF (CMakeLists.txt), PlatformIO (platformio.ini)")
+        error.contains("ESP-IDF (CMakeLists.txt), Arduino (string_lights/string_lights.ino)")
             && error.contains("--kind"),
         "{error}"
     );
-    done(&lamp(&dir), &["init", "--yes", "--kind", "platformio"]);
-    assert_eq!(plan(&lamp(&dir))["targets"].as_array().unwrap().len(), 2);
+    done(&lamp(&dir), &["init", "--yes", "--kind", "arduino"]);
+    assert_eq!(plan(&lamp(&dir))["targets"][0]["name"], "c3");
+
+    // PlatformIO builds with the CMakeLists.txt beside its own file.
+    let dir = repository_with(&[ESP_IDF, PLATFORMIO].concat());
+    let framework = |arguments: &[&str]| {
+        let report = done(&lamp(&dir), &[&["init", "--dry-run", "--json"], arguments].concat());
+        serde_json::from_str::<serde_json::Value>(&report).unwrap()["framework"].clone()
+    };
+    assert_eq!(framework(&[]), "platformio");
+    assert_eq!(framework(&["--kind", "esp-idf"]), "esp-idf");
 
     let dir = repository_with(&[
         ("Cargo.toml", "[package]\nname = \"desk\"\n[dependencies]\nserde = \"1\"\n"),
