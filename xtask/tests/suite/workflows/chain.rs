@@ -45,6 +45,7 @@ impl Runner {
         runner.set("inputs.refresh && '--refresh' || ''", "");
         runner.set("secrets.channel-key", "");
         runner.set("inputs.options", "");
+        runner.set("inputs.plan-options", "");
         runner.set("inputs.prepare", "");
         runner.set("inputs.check-options", "");
         runner.set("inputs.target", "esp32c3");
