@@ -51,6 +51,8 @@ fn the_tutorial_leads_from_zero_to_a_published_channel() {
     let output = Command::new("bash")
         .args(["-c", &script(&preparations, &events, port)])
         .envs(github.variables())
+        // The project knows it.
+        .env_remove("GITHUB_REPOSITORY")
         .env("XDG_CONFIG_HOME", keys.path())
         .env("GIT_AUTHOR_NAME", "lamp")
         .env("GIT_AUTHOR_EMAIL", "lamp@example.org")
