@@ -10,6 +10,8 @@ use crate::{
 };
 use anyhow::{Result, bail};
 use std::{
+    env,
+    ffi::OsString,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -110,6 +112,15 @@ impl Step {
             .current_dir(&self.dir)
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .env_remove("RUSTUP_TOOLCHAIN");
+        // `cargo run` describes the package that it runs. Build scripts that look at
+        // that would run anew in each step, and all that depends on them.
+        let of_package = |name: &OsString| {
+            let name = name.to_string_lossy();
+            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
+        };
+        for name in env::vars_os().map(|(name, _)| name).filter(of_package) {
+            command.env_remove(name);
+        }
         command
     }
 
@@ -256,7 +267,7 @@ fn steps(root: &Path) -> Vec<Step> {
         waits: false,
     };
     let chromium = tools::chromium().unwrap_or_default();
-    let program = std::env::current_exe().unwrap_or_default();
+    let program = env::current_exe().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
     let oracle = |name: &str| oracles.join(name).display().to_string();
     let xtask = "cargo xtask";

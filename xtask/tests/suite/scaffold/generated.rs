@@ -14,6 +14,8 @@ fn preparations(folder: &str, checkout: &str) -> String {
     let tool = env!("CARGO_BIN_EXE_towline");
     format!(
         r#"
+        # What `cargo test` says of the package of this test.
+        unset ${{!CARGO_PKG_@}} ${{!CARGO_MANIFEST_@}}
         rm -rf '{folder}/lamp' && mkdir -p '{folder}/built' && builtin cd '{folder}'
         towline() {{
             if [ "$1" = new ]; then set -- "$@" --towline '{checkout}'; fi
