@@ -238,7 +238,6 @@ mod tests {
         each(&command("towline"), "towline", &mut |path, command| {
             let help = command.clone().render_long_help().to_string();
             assert!(!help.contains(ui::NAME), "{path}: {help}");
-            assert!(!help.contains("xtask"), "{path}: {help}");
         });
         let help = command("towline").render_long_help().to_string();
         assert!(help.contains("`towline release`"), "{help}");

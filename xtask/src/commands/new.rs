@@ -24,8 +24,8 @@ use towline_descriptor::Chip;
 ///
 /// The project has firmware that follows its channel, or your own build command;
 /// towline.toml and channels.toml, which say what is published; workflows that
-/// release a tag on GitHub; and the thin program behind `cargo xtask`. It is there
-/// whole or not at all.
+/// release a tag on GitHub; and a thin program of its own that has these commands. It
+/// is there whole or not at all.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Name of the project, which its images carry: at most 31 bytes.

@@ -29,7 +29,7 @@ fn pages_are_of_the_program_and_have_its_examples_line_by_line() {
     assert!(push.contains("\n.SH EXAMPLES\n.nf\n"), "{push}");
     assert!(push.contains("\n  towline sim serve &\n"), "{push}");
     for (name, page) in &pages {
-        assert!(!String::from_utf8_lossy(page).contains("xtask"), "{name}");
+        assert!(!String::from_utf8_lossy(page).contains(NAME), "{name}");
     }
 }
 

@@ -6,7 +6,7 @@ use crate::{
     support::repository,
     tutorial::{Event, assert_shown, events, script},
 };
-use std::{fs, net::TcpListener, process::Command, process::Stdio};
+use std::{env, fs, net::TcpListener, process::Command, process::Stdio};
 
 /// What a tester has prepared: the tool, the packages of this checkout, and its build
 /// cache. `cargo xtask` is the project's own.
@@ -43,9 +43,10 @@ fn the_tutorial_leads_from_zero_to_a_published_channel() {
     let tutorial = fs::read_to_string(repository().join("xtask/docs/from-zero.md")).unwrap();
     let events = events(&tutorial);
     let github = GitHub::start();
-    // The same place each time: what was built there is still good.
     let checkout = repository().canonicalize().unwrap();
-    let folder = checkout.join("target/generated");
+    // Outside of this repository, and the same place each time: what was built there
+    // is still good.
+    let folder = env::temp_dir().join("towline-generated");
     fs::create_dir_all(&folder).unwrap();
     let keys = tempfile::tempdir().unwrap();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
