@@ -328,14 +328,6 @@ fn steps(root: &Path) -> Vec<Step> {
             Tools::Oracles,
             Tools::Template,
         ]),
-        step(
-            "generated",
-            "cargo test --locked --workspace --all-features --test suite -- --ignored \
-             scaffold::generated --nocapture",
-            root,
-            &[],
-        )
-        .needing(&[Tools::Firmware]),
         step("virt-update", &format!("{xtask} virt update"), root, &[])
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-trust", &format!("{xtask} virt trust"), root, &[])

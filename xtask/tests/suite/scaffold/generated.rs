@@ -1,5 +1,6 @@
 //! A project with esp-hal from its template to its devices, with nothing replaced but
-//! github.com: the step `generated` of `cargo xtask ci`, which takes minutes.
+//! github.com. It takes many minutes and is no step of `cargo xtask ci` yet:
+//! `cargo test -p xtask --test suite -- --ignored scaffold::generated`
 
 use crate::{
     github::double::GitHub,
@@ -38,7 +39,7 @@ fn preparations(folder: &str, checkout: &str) -> String {
 
 #[cfg(unix)]
 #[test]
-#[ignore = "takes minutes; `cargo xtask ci --only generated` runs it"]
+#[ignore = "takes many minutes"]
 fn the_tutorial_leads_from_zero_to_a_published_channel() {
     let tutorial = fs::read_to_string(repository().join("xtask/docs/from-zero.md")).unwrap();
     let events = events(&tutorial);
