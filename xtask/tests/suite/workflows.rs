@@ -156,7 +156,7 @@ fn what_is_run_is_one_command_without_expressions() {
             let is_plain =
                 run.lines().count() == 1 && !run.contains(['|', '&', ';', '<', '>', '`', '{', '(']);
             assert!(is_plain, "{}: {run}", file.path);
-            let is_ours = ["$TOWLINE ", "$MERGE ", "$SITE ", "$CHECK ", ".ci/run"];
+            let is_ours = ["$TOWLINE ", "$PLAN ", "$MERGE ", "$SITE ", "$CHECK ", ".ci/run"];
             let sets_up = ["rustup toolchain install ", "cargo install "];
             let is_action = file.path.starts_with(".github/actions/");
             // What installs a framework is said by the project, to builds alone.
@@ -192,7 +192,7 @@ fn secrets_are_told_to_the_step_that_needs_them_alone() {
     };
     assert_eq!(told("secrets."), ["site: $SITE --from"]);
     let token = [
-        "plan: $TOWLINE plan",
+        "plan: $PLAN --from",
         "publish: $MERGE --from",
         "publish: $TOWLINE publish",
         "site: $SITE --from",
