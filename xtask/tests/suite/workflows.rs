@@ -193,6 +193,7 @@ fn secrets_are_told_to_the_step_that_needs_them_alone() {
     assert_eq!(told("secrets."), ["site: $SITE --from"]);
     let token = [
         "plan: $PLAN --from",
+        "plan: $TOWLINE plan",
         "publish: $MERGE --from",
         "publish: $TOWLINE publish",
         "site: $SITE --from",
