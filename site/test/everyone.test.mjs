@@ -110,6 +110,10 @@ const VALIDATE = validator({
   "no-inline-style": "off",
 });
 
+/** A line of the console that is half scrolled out of sight: more come while axe looks. */
+const halfSeen = ({ target, any }) =>
+  /\.console-line\b/.test(target.at(-1)) && any[0]?.data?.messageKey === "elmPartiallyObscured";
+
 async function accessible(it) {
   // What is scrolled out of sight has no colours to compare.
   await it.page.evaluate(() => document.querySelector(".console-log")?.scrollIntoView({ block: "end" }));
@@ -117,7 +121,11 @@ async function accessible(it) {
   const place = ({ target, any }) => `${target.join(" ")} ${any[0]?.message ?? ""}`;
   const named = (rules) => rules.map((rule) => `${rule.id}: ${rule.nodes.map(place)}`);
   assert.deepEqual(named(violations), []);
-  assert.deepEqual(named(incomplete), [], "what axe could not decide");
+  // The lines that are wholly in sight look the same, and are decided.
+  const undecided = incomplete
+    .map((rule) => ({ ...rule, nodes: rule.nodes.filter((node) => !halfSeen(node)) }))
+    .filter((rule) => rule.nodes.length > 0);
+  assert.deepEqual(named(undecided), [], "what axe could not decide");
 }
 
 /** Nothing sticks out of the window, and what scrolls inside does so downwards only. */
