@@ -61,3 +61,4 @@ pub mod tools;
 pub mod ui;
 mod unpanicked;
 pub mod virt;
+mod workflow;

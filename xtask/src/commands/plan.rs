@@ -1,7 +1,5 @@
 //! `plan`: what a release would do.
 
-mod github;
-
 use super::{chosen_targets, notes::Chosen, print_json, site::From};
 use crate::{
     build::{expected_version, lock::refuse_stale},
@@ -12,6 +10,7 @@ use crate::{
     release::Record,
     toolchain,
     ui::{Hinted, table},
+    workflow,
 };
 use anyhow::Result;
 use std::process::ExitCode;
@@ -93,7 +92,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let plan = make(&project, &targets, &args.drop_target, version, &releases)?;
     let notes = || plan.version.as_ref().and_then(|version| Chosen::Automatic.of(config, version));
     if args.github {
-        github::write(&plan, notes().as_deref())?;
+        let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
+        let matrix = serde_json::json!({ "include": plan.include }).to_string();
+        workflow::set_outputs(&[("version", &version), ("matrix", &matrix)])?;
+        workflow::add_to_summary(&plan.markdown(notes().as_deref()))?;
     }
     match args.format {
         Format::Markdown => print!("{}", plan.markdown(notes().as_deref())),

@@ -16,6 +16,7 @@ use crate::{
     source::DAY,
     store::Store,
     ui::{self, Hinted, Ui},
+    workflow,
 };
 use anyhow::Result;
 use std::{fmt::Display, process::ExitCode};
@@ -45,6 +46,10 @@ pub(crate) struct Args {
     /// Where the releases are.
     #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
     from: From,
+    /// In a step of a GitHub workflow: set its output `rendered`. It is `false` where
+    /// nothing has been released yet, which is no error then.
+    #[arg(long)]
+    github: bool,
 }
 
 /// Where the releases of a project are.
@@ -74,20 +79,30 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let project = Project::open(global.manifest.as_deref(), &args.places)?;
     let ui = global.ui();
     // What is missing here shows before the long work begins.
-    if args.from == From::Store {
-        refuse_none(&project.releases()?, &project.store_dir.display(), "release")?;
+    if args.from == From::Store && project.releases()?.is_empty() {
+        return nothing_to_render(&project.store_dir.display(), "release", args.github);
     }
     let installer = Installer::beside_program()?.built(ui)?;
     let _lock =
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
     match args.from {
-        From::Store => render_from(&project, &project.store(), &installer, args.refresh),
+        From::Store => render_from(&project, &project.store(), &installer, args.refresh)?,
         #[cfg(feature = "github")]
         From::Github => {
-            let store = github(&project, ui)?;
-            render_from(&project, &store, &installer, args.refresh)
+            let store = listed(&project, ui)?;
+            let releases = store.records()?;
+            if releases.is_empty() {
+                let place = Place::of(&project.config)?.repository;
+                return nothing_to_render(&place, "publish", args.github);
+            }
+            store.fetch(&held(&project, &releases)?, ui)?;
+            render_from(&project, &store, &installer, args.refresh)?;
         }
     }
+    if args.github {
+        workflow::set_outputs(&[("rendered", "true")])?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Renders the site of the releases of a store.
@@ -96,7 +111,7 @@ fn render_from(
     store: &impl Store,
     installer: &Bundle,
     refresh: bool,
-) -> Result<ExitCode> {
+) -> Result<()> {
     let releases = store.records()?;
     let channels = project.channels()?;
     let signer = signer(project, store, &releases, refresh)?;
@@ -104,26 +119,21 @@ fn render_from(
     warn(&warnings);
     println!("{}", project.site_dir.display());
     tell(signer.as_ref());
-    Ok(ExitCode::SUCCESS)
+    Ok(())
 }
 
-/// Refuses to render a site of nothing.
-fn refuse_none(releases: &[Record], place: &dyn Display, command: &str) -> Result<()> {
-    if !releases.is_empty() {
-        return Ok(());
-    }
+/// Ends where nothing has been released yet: a site of nothing is an error, but for
+/// a workflow, which runs from the first push on.
+fn nothing_to_render(place: &dyn Display, command: &str, in_workflow: bool) -> Result<ExitCode> {
     let message = format!("no release in {place}");
-    Err(Hinted::new(message, format!("make one with `cargo xtask {command}`")).into())
-}
-
-/// Opens the releases on GitHub, with what the site needs of them at hand.
-#[cfg(feature = "github")]
-fn github(project: &Project, ui: Ui) -> Result<GithubStore> {
-    let store = listed(project, ui)?;
-    let releases = store.records()?;
-    refuse_none(&releases, &Place::of(&project.config)?.repository, "publish")?;
-    store.fetch(&held(project, &releases)?, ui)?;
-    Ok(store)
+    if !in_workflow {
+        let hint = format!("make one with `cargo xtask {command}`");
+        return Err(Hinted::new(message, hint).into());
+    }
+    workflow::set_outputs(&[("rendered", "false")])?;
+    workflow::add_to_summary(&format!("There is {message} yet, and so no site to deploy.\n"))?;
+    println!("{message} yet");
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Opens the releases on GitHub, with their records at hand.

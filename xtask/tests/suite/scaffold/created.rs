@@ -351,7 +351,7 @@ fn workflows_of_a_project_call_ours_as_those_say_that_they_are_called() {
             assert!(theirs.lines().any(|their| their == line), "{name}.yml: {line}\n{theirs}");
         }
         let given = theirs.lines().filter(|line| line.starts_with("      ")).filter(|line| {
-            line.starts_with("      command:") || line.starts_with("      channel-key:")
+            line.starts_with("      command:") || line.starts_with("      TOWLINE_CHANNEL_KEY:")
         });
         for line in given {
             let key = line.split_inclusive(':').next().unwrap();

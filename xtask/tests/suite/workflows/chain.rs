@@ -4,6 +4,7 @@
 use super::{File, all};
 use crate::{
     github::double::{GitHub, TOKEN},
+    signing::channel_key,
     support::{NOW, Project, text, tree},
 };
 use serde_json::Value;
@@ -43,7 +44,7 @@ impl Runner {
         runner.set("inputs.command", env!("CARGO_BIN_EXE_xtask"));
         runner.set("github.token", TOKEN);
         runner.set("inputs.refresh && '--refresh' || ''", "");
-        runner.set("secrets.channel-key", "");
+        runner.set("secrets.TOWLINE_CHANNEL_KEY", "");
         runner.set("inputs.options", "");
         runner.set("inputs.plan-options", "");
         runner.set("inputs.prepare", "");
@@ -71,6 +72,15 @@ impl Runner {
         self
     }
 
+    /// Gives the project keys; that of its channels is a secret of the repository.
+    fn sign(&self) {
+        self.project.done(&["keys", "init"]);
+        let file = channel_key(&self.project);
+        self.set("secrets.TOWLINE_CHANNEL_KEY", &fs::read_to_string(&file).unwrap());
+        fs::remove_file(file).unwrap();
+        self.git(&["add", "root"]);
+    }
+
     fn set(&self, expression: &str, value: &str) {
         self.values.lock().unwrap().insert(expression.to_owned(), value.to_owned());
     }
@@ -87,6 +97,15 @@ impl Runner {
             evaluated += rest;
         }
         evaluated
+    }
+
+    /// Returns whether a step is to run: it has no condition, or one that holds.
+    fn wants(&self, step: &Value) -> bool {
+        let Some(condition) = step["if"].as_str() else { return true };
+        let is_equal = condition.contains(" == ");
+        let (expression, value) =
+            condition.split_once(if is_equal { " == " } else { " != " }).unwrap();
+        (self.value(expression) == value.trim_matches('\'')) == is_equal
     }
 
     /// Runs a step as a runner does, and takes its outputs over.
@@ -124,6 +143,9 @@ impl Runner {
     fn job(&self, file: &File, job: &str) -> Result<(), String> {
         let steps = file.steps().filter(|step| step.job == job && !step.step["run"].is_null());
         for step in steps.filter(|step| !ELSEWHERE.contains(&step.step["run"].as_str().unwrap())) {
+            if !self.wants(step.step) {
+                continue;
+            }
             let output = self.step(step.step);
             if !output.status.success() {
                 return Err(text(&output.stderr));
@@ -185,6 +207,16 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     let [release, pages, preview] = ["release", "pages", "preview"].map(File::workflow);
     let setup = File::read(".github/actions/setup/action.yml");
     runner.serve();
+    runner.sign();
+
+    // The first push, before the first release.
+    runner.job(&pages, "site").unwrap();
+    assert_eq!(runner.value("steps.site.outputs.rendered"), "false");
+    assert_eq!(
+        runner.value("summary"),
+        "There is no release in octo/lamp yet, and so no site to deploy.\n"
+    );
+    assert!(!runner.project.path("public").exists());
 
     runner.tag("1.0.0", "First light");
     runner.job(&setup, "").unwrap();
@@ -202,6 +234,7 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     assert!(runner.value("summary").is_empty() && !runner.project.path("store").exists());
     runner.job(&release, "publish").unwrap();
     runner.deploy(&pages);
+    assert_eq!(runner.value("steps.site.outputs.rendered"), "true");
 
     runner.tag("1.1.0", "feat: a second lamp");
     runner.set("inputs.options", "--min-from 1.0.0");
@@ -213,6 +246,8 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
     runner.deploy(&pages);
     let index: Value = serde_json::from_str(&runner.project.read("host/releases.json")).unwrap();
     assert_eq!(index["releases"].as_array().unwrap().len(), 2);
+    let descriptor = runner.project.read("host/ota/stable/esp32c3.json");
+    assert!(descriptor.contains("\"signatures\""), "{descriptor}");
     let record: Value =
         serde_json::from_str(&runner.project.read("store/releases/1.1.0.json")).unwrap();
     assert_eq!(record["notes"], "New\n- a second lamp");

@@ -1,19 +1,19 @@
-//! What a plan tells the steps and jobs of a GitHub workflow.
+//! What a step of a GitHub workflow tells the steps and jobs after it.
 
-use crate::{plan::Plan, ui::Hinted};
+use crate::ui::Hinted;
 use anyhow::{Context, Result, ensure};
 use std::{fs::OpenOptions, io::Write, path::PathBuf};
 
-/// Appends the plan to what the workflow reads: `version` and `matrix` to the
-/// outputs of the step, and a summary for people.
-pub(super) fn write(plan: &Plan, notes: Option<&str>) -> Result<()> {
-    let outputs = file("GITHUB_OUTPUT")?;
-    let summary = file("GITHUB_STEP_SUMMARY")?;
-    let version = plan.version.as_ref().map(ToString::to_string).unwrap_or_default();
-    let matrix = serde_json::json!({ "include": plan.include }).to_string();
-    let lines = [line("version", &version)?, line("matrix", &matrix)?].concat();
-    append(&outputs, &lines)?;
-    append(&summary, &plan.markdown(notes))
+/// Sets outputs of the step, each a name and a value.
+pub(crate) fn set_outputs(outputs: &[(&str, &str)]) -> Result<()> {
+    let file = file("GITHUB_OUTPUT")?;
+    let lines: Result<Vec<_>> = outputs.iter().map(|(name, value)| line(name, value)).collect();
+    append(&file, &lines?.concat())
+}
+
+/// Appends Markdown to the summary of the job.
+pub(crate) fn add_to_summary(text: &str) -> Result<()> {
+    append(&file("GITHUB_STEP_SUMMARY")?, text)
 }
 
 /// Writes an output. A value with a line break would be read as further ones.
@@ -29,7 +29,7 @@ fn file(variable: &str) -> Result<PathBuf> {
     let path = std::env::var_os(variable).filter(|path| !path.is_empty());
     path.map(PathBuf::from).ok_or_else(|| {
         let message = format!("{variable} is not set: this is no step of a GitHub workflow");
-        Hinted::new(message, "at your desk, use `cargo xtask plan --format markdown`").into()
+        Hinted::new(message, "at your desk, leave out `--github`").into()
     })
 }
 
