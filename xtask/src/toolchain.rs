@@ -6,13 +6,15 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use std::{
+    env,
     ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
 
 /// Returns a command that is not told the project's secrets: what a build runs is
-/// the work of many.
+/// the work of many. Nor is it told of this program's package by `cargo run`: build
+/// scripts that look at that would run anew, and all that depends on them.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     // The last three let a step of a workflow speak for the workflow.
@@ -26,6 +28,13 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     for secret in [CHANNEL_KEY, PASSPHRASE, KEYS].into_iter().chain(tokens) {
         command.env_remove(secret);
     }
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy();
+        if ["CARGO_PKG_", "CARGO_MANIFEST_"].iter().any(|of_package| text.starts_with(of_package)) {
+            command.env_remove(&name);
+        }
+    }
+    command.env_remove("OUT_DIR");
     command
 }
 

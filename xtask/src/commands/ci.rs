@@ -11,7 +11,6 @@ use crate::{
 use anyhow::{Result, bail};
 use std::{
     env,
-    ffi::OsString,
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
@@ -112,15 +111,6 @@ impl Step {
             .current_dir(&self.dir)
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .env_remove("RUSTUP_TOOLCHAIN");
-        // `cargo run` describes the package that it runs. Build scripts that look at
-        // that would run anew in each step, and all that depends on them.
-        let of_package = |name: &OsString| {
-            let name = name.to_string_lossy();
-            name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
-        };
-        for name in env::vars_os().map(|(name, _)| name).filter(of_package) {
-            command.env_remove(name);
-        }
         command
     }
 
@@ -328,6 +318,14 @@ fn steps(root: &Path) -> Vec<Step> {
             Tools::Oracles,
             Tools::Template,
         ]),
+        step(
+            "generated",
+            "cargo test --locked --workspace --all-features --test suite -- \
+             --ignored scaffold::generated --nocapture",
+            root,
+            &[],
+        )
+        .needing(&[Tools::Firmware]),
         step("virt-update", &format!("{xtask} virt update"), root, &[])
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-trust", &format!("{xtask} virt trust"), root, &[])
