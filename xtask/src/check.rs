@@ -7,6 +7,7 @@
 
 mod against;
 mod page;
+mod paths;
 mod remote;
 pub mod secrets;
 mod target;
@@ -14,6 +15,7 @@ mod terms;
 mod trust;
 
 pub use against::check_against;
+pub use paths::{End, Leg, UpdatePath, paths, svg as paths_svg, table as paths_table};
 pub use remote::{Remote, RemoteError};
 
 use crate::{

@@ -56,6 +56,7 @@ pub mod signing;
 pub mod site;
 pub mod source;
 pub mod store;
+mod svg;
 pub mod toolchain;
 pub mod tools;
 pub mod ui;

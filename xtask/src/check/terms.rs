@@ -66,8 +66,13 @@ fn check_step(
 /// Takes from a descriptor what holds it back from some devices, for some time
 /// or until they have gone up a step: what is left, a device has to install.
 pub(super) fn release_from(descriptor: &mut Descriptor<'_>) {
-    descriptor.rollout = Rollout::default();
-    descriptor.policy = Policy::default();
+    lift_conditions(descriptor);
     descriptor.min_from = None;
     descriptor.steps.clear();
+}
+
+/// Takes from a descriptor what holds it back from some devices or for some time.
+pub(super) fn lift_conditions(descriptor: &mut Descriptor<'_>) {
+    descriptor.rollout = Rollout::default();
+    descriptor.policy = Policy::default();
 }

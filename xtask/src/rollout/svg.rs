@@ -4,6 +4,7 @@ use super::{
     Board, Course, Duration, Fleet, Phase, Wait,
     chart::{stage_text, summary},
 };
+use crate::svg::{picture, text};
 use std::fmt::Write;
 use towline::Reason;
 
@@ -80,17 +81,9 @@ pub fn svg(course: &Course, fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) 
         why.marks(&mut body, phases);
         y = legend(&mut body, why.bottom() + 46.0, course, &waits);
     }
-    let height = y + 8.0;
-    format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 960 {height:.0}\" width=\"960\" height=\"{height:.0}\" role=\"img\" aria-labelledby=\"title desc\">\n\
-         <title id=\"title\">{title}</title>\n<desc id=\"desc\">{channel} {reached} Stages: {}. {}</desc>\n\
-         <style>{STYLE}</style>\n<rect class=\"ground\" width=\"100%\" height=\"100%\"/>\n{body}</svg>\n",
-        escape(&stages.join(", ")),
-        escape(&at_the_end(course)),
-        title = escape(&title),
-        channel = escape(&channel),
-        reached = escape(&reached),
-    )
+    let stages = stages.join(", ");
+    let desc = format!("{channel} {reached} Stages: {stages}. {}", at_the_end(course));
+    picture(y + 8.0, &title, &desc, STYLE, &body)
 }
 
 /// Returns the colour of a version: one for the goal, some for those on the
@@ -253,17 +246,4 @@ fn legend(body: &mut String, top: f64, course: &Course, layers: &[Layer<'_>]) ->
         text(body, x + 20.0, y, "", "start", &format!("{}, {percent:.1} %", layer.label));
     }
     top + layers.len().div_ceil(3) as f64 * LINE
-}
-
-fn text(body: &mut String, x: f64, y: f64, class: &str, anchor: &str, content: &str) {
-    let class = if class.is_empty() { String::new() } else { format!(" class=\"{class}\"") };
-    let content = escape(content);
-    let _ = writeln!(
-        body,
-        "<text{class} x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{content}</text>"
-    );
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
