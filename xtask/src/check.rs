@@ -6,114 +6,42 @@
 //! change of a single byte shows.
 
 mod against;
+mod allow;
+mod channel;
+mod code;
+mod facts;
+mod files;
+mod finding;
 mod page;
 mod paths;
 mod remote;
+pub mod report;
 pub mod secrets;
 mod target;
 mod terms;
 mod trust;
 
 pub use against::check_against;
-pub use paths::{End, Leg, UpdatePath, paths, svg as paths_svg, table as paths_table};
+pub use allow::{Allow, Allows, InvalidAllow};
+pub use code::{Code, INDEX as CODES, UnknownCode};
+pub use files::{Files, Folder};
+pub use finding::{Fault, Finding, Findings, Place, Severity};
+pub use paths::{End, Leg, UpdatePath, paths, svg as draw_paths};
 pub use remote::{Remote, RemoteError};
 
 use crate::{
     keys::chain::{Chain, FOLDER, file_name},
     name::{ProjectName, TargetName},
     receipt, signing,
-    site::{FORMAT, INDEX, Index, IndexArtifact, IndexChannel, IndexRelease, ServedTarget},
+    site::{FORMAT, INDEX, Index, IndexArtifact, IndexRelease, IndexTarget},
     store::sha256,
 };
+use facts::{AllFacts, Facts};
 use rayon::prelude::*;
 use secrets::Secrets;
-use serde::{Deserialize, Serialize};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    path::{Component, Path, PathBuf},
-};
-use towline::{Decision, Running, decide};
-use towline_descriptor::{Descriptor, Sha256, Version};
-use trust::Trust;
-
-/// Something that would go wrong for a client of the site.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Problem {
-    /// The file.
-    pub path: String,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.message)
-    }
-}
-
-/// The files of a site, wherever they are.
-pub trait Files: Sync {
-    /// Returns the bytes of a file.
-    ///
-    /// # Errors
-    /// Why a client would not get them.
-    fn read(&self, path: &str) -> Result<Vec<u8>, String>;
-
-    /// Returns the paths of all files, where that can be told: some may be there
-    /// that are not listed.
-    fn all(&self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Asks the host, if there is one, for what should not be there: it says so,
-    /// or answers with something else.
-    fn absence(&self, path: &str) -> Option<Result<(), String>> {
-        let _ = path;
-        None
-    }
-}
-
-/// A site in a folder.
-#[derive(Clone, Debug)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// Takes the site in `root`.
-    pub fn new(root: &Path) -> Self {
-        Self(root.to_owned())
-    }
-}
-
-impl Files for Folder {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        let inside = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
-        if !inside {
-            return Err("leads out of the site".into());
-        }
-        std::fs::read(self.0.join(path)).map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "missing".into(),
-            _ => error.to_string(),
-        })
-    }
-
-    fn all(&self) -> Vec<String> {
-        let mut files = Vec::new();
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in folder.read_dir().into_iter().flatten().flatten() {
-                let path = entry.path();
-                if path.is_dir() {
-                    folders.push(path);
-                } else if let Ok(path) = path.strip_prefix(&self.0) {
-                    let parts = path.iter().map(|part| part.to_string_lossy());
-                    files.push(parts.collect::<Vec<_>>().join("/"));
-                }
-            }
-        }
-        files
-    }
-}
+use std::collections::{BTreeMap, BTreeSet};
+use towline_descriptor::Sha256;
+use trust::{Contents, Trust};
 
 /// What a check goes by beside the site itself.
 pub struct Terms<'a> {
@@ -130,19 +58,8 @@ pub struct Terms<'a> {
     pub min_left: Option<u64>,
 }
 
-/// What a check found.
-#[derive(Debug, Default)]
-pub struct Findings {
-    /// All problems, in order.
-    pub problems: Vec<Problem>,
-    /// What cannot be helped any more, but should be known.
-    pub warnings: Vec<Problem>,
-    /// When the first signed descriptor expires, in seconds since 1970.
-    pub expires: Option<u64>,
-}
-
-/// Checks a site; no problems means that its clients can use all of it.
-pub fn check(files: &impl Files) -> Vec<Problem> {
+/// Checks a site; no errors mean that its clients can use all of it.
+pub fn check(files: &impl Files) -> Vec<Finding> {
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
     let terms = Terms {
         now: signing::clock(),
@@ -151,92 +68,119 @@ pub fn check(files: &impl Files) -> Vec<Problem> {
         known: &known,
         min_left: None,
     };
-    inspect(files, &terms).problems
+    inspect(files, &terms).take_errors()
 }
 
 /// Checks a site on these terms.
 pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
+    let mut findings = Findings::default();
     let index = match read_index(files) {
         Ok(index) => index,
-        Err(message) => {
-            let problems = vec![Problem { path: INDEX.into(), message }];
-            return Findings { problems, ..Findings::default() };
+        Err(fault) => {
+            findings.add([fault.of(INDEX)]);
+            return findings;
         }
     };
-    let mut problems = Vec::new();
-    let contents: BTreeMap<&str, _> = index
-        .files
-        .par_iter()
-        .map(|(path, listed)| (path.as_str(), read_listed(files, path, listed)))
-        .collect();
-    for (path, content) in &contents {
-        problems.extend(match content {
-            Err(message) => Some(Problem { path: (*path).to_owned(), message: message.clone() }),
-            Ok(bytes) => terms.secrets.problem(path, bytes),
-        });
-    }
+    let mut found = Vec::new();
+    let (contents, faults) = read_documents(files, &index, terms.secrets);
+    found.extend(faults);
     let (trust, faults) = Trust::read(&index, &contents, terms);
-    problems.extend(faults);
-    problems.extend(trust.next_root().and_then(|next| next_root_problem(files, next)));
-    let mut expires = None;
-    let file = |path: &str| Some(contents.get(path)?.as_deref().unwrap_or_default());
+    found.extend(faults);
+    found.extend(trust.next_root().and_then(|next| answer_for_next_root(files, next)));
     for channel in &index.channels {
-        for served in &channel.targets {
-            let path = &served.descriptor;
-            let result = match file(path) {
-                None => Err(format!("{INDEX} does not list it")),
-                // Reported above.
-                Some([]) => Ok(()),
-                Some(bytes) => trust.verify(&channel.name, bytes).and_then(|end| {
-                    expires = [expires, end].into_iter().flatten().min();
-                    check_descriptor(&index, channel, served, bytes)
-                }),
-            };
-            problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
-        }
-        let path = &channel.manifest;
-        let result = match file(path) {
-            None => Err(format!("{INDEX} does not list it")),
-            Some([]) => Ok(()),
-            Some(bytes) => check_manifest(&index, channel, bytes),
-        };
-        problems.extend(result.err().map(|message| Problem { path: path.clone(), message }));
+        let (faults, expires) = channel::check(&index, channel, &contents, &trust);
+        found.extend(faults);
+        findings.expires = [findings.expires, expires].into_iter().flatten().min();
     }
-    problems.extend(unlisted(&index));
-    problems.extend(page::check(&contents));
-    problems
+    // A descriptor that is at fault is told as such, and leads nowhere.
+    let is_at_fault = |path: &str| found.iter().any(|finding| finding.place.file == path);
+    let sound = |path: &str| match is_at_fault(path) {
+        true => None,
+        false => contents.get(path)?.as_ref().ok().cloned(),
+    };
+    findings.paths = paths(&index, sound, terms.now);
+    found.extend(paths::find(&index, &findings.paths));
+    found.extend(unlisted(&index));
+    found.extend(page::check(&contents));
+    found
         .extend(index.releases.iter().flat_map(|release| trust.check_sums(files, &index, release)));
-    problems.par_extend(unlisted_secrets(files, &index, terms.secrets));
+    found.par_extend(unlisted_secrets(files, &index, terms.secrets));
+    let is_known = |release: &IndexRelease, target: &IndexTarget| {
+        terms.known.contains(&(release.version.as_str(), &target.target))
+    };
     let targets: Vec<_> = index
         .releases
         .iter()
         .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
-        .filter(|(release, t)| !terms.known.contains(&(release.version.as_str(), &t.target)))
+        .filter(|(release, target)| !is_known(release, target))
         .collect();
-    let found: Vec<_> = targets
-        .par_iter()
-        .map(|(release, t)| target::check(files, &index, release, t, &trust, terms.secrets))
-        .collect();
-    let mut warnings = Vec::new();
-    for (faults, known) in found {
-        problems.extend(faults);
-        warnings.extend(known);
+    let facts = read_targets(files, &index, &targets, &trust, terms.secrets);
+    let of_targets = targets.iter();
+    found.extend(of_targets.flat_map(|(release, t)| target::check(&facts, &index, release, t)));
+    findings.add(found);
+    findings
+}
+
+/// Reads what the index lists: small files, and the page with what it loads. Only
+/// what has to be looked into again is kept.
+fn read_documents<'a>(
+    files: &impl Files,
+    index: &'a Index,
+    secrets: &Secrets,
+) -> (Contents<'a>, Vec<Finding>) {
+    let read = |(path, listed): (&'a String, &IndexArtifact)| {
+        let read = read_listed(files, path, listed);
+        let finding = match &read {
+            Err(fault) => Some(fault.clone().of(path)),
+            Ok(bytes) => secrets.find_in(path, bytes),
+        };
+        let is_kept = !path.starts_with("assets/") || path.ends_with(".js");
+        let kept = read.map(|bytes| if is_kept { bytes } else { Vec::new() });
+        ((path.as_str(), kept), finding)
+    };
+    let (contents, found): (Contents<'_>, Vec<_>) = index.files.par_iter().map(read).unzip();
+    (contents, found.into_iter().flatten().collect())
+}
+
+/// Reads the files of targets, each once, and keeps what is known of them.
+fn read_targets(
+    files: &impl Files,
+    index: &Index,
+    targets: &[(&IndexRelease, &IndexTarget)],
+    trust: &Trust<'_>,
+    secrets: &Secrets,
+) -> AllFacts {
+    let mut wanted: BTreeMap<&str, (&IndexRelease, Vec<_>)> = BTreeMap::new();
+    for (release, target) in targets {
+        for (path, pieces) in target::files(target) {
+            wanted.entry(path).or_insert((release, Vec::new())).1.extend(pieces);
+        }
     }
-    for list in [&mut problems, &mut warnings] {
-        list.sort();
-        list.dedup();
-    }
-    Findings { problems, warnings, expires }
+    let read = |(path, (release, pieces)): (&str, (&IndexRelease, Vec<_>))| {
+        let facts = files.read(path).map(|bytes| {
+            let mut facts = Facts::of(&bytes, &pieces);
+            facts.found.extend(trust.check_artifact(files, index, release, path, &bytes));
+            facts.found.extend(secrets.find_in_image(path, &bytes));
+            facts
+        });
+        (path.to_owned(), facts)
+    };
+    wanted.into_par_iter().map(read).collect()
+}
+
+/// Says that the index does not know a file.
+fn not_listed() -> Fault {
+    Code::NotListed.fault(format!("{INDEX} does not list it"))
 }
 
 /// Finds out whether a host has an answer where devices look for the next root.
-fn next_root_problem(files: &impl Files, number: u32) -> Option<Problem> {
+fn answer_for_next_root(files: &impl Files, number: u32) -> Option<Finding> {
     let path = format!("{FOLDER}/{}", file_name(number));
     let answer = files.absence(&path)?.err()?;
     let message = format!(
         "is not published, and {answer}: devices look there for the next root; let the host answer with status 404 what it does not have"
     );
-    Some(Problem { path, message })
+    Some(Code::AbsenceAnswered.of(path, message))
 }
 
 /// Finds secret keys in files that no client would look at.
@@ -244,7 +188,7 @@ fn unlisted_secrets<'a>(
     files: &'a impl Files,
     index: &Index,
     secrets: &'a Secrets,
-) -> impl ParallelIterator<Item = Problem> + 'a {
+) -> impl ParallelIterator<Item = Finding> + 'a {
     let targets = index.releases.iter().flat_map(|release| &release.targets);
     let listed: BTreeSet<&str> =
         targets.flat_map(receipt::paths).chain(index.files.keys().map(String::as_str)).collect();
@@ -252,21 +196,25 @@ fn unlisted_secrets<'a>(
     unlisted.retain(|path| !listed.contains(path.as_str()));
     unlisted
         .into_par_iter()
-        .filter_map(|path| secrets.problem(&path, &files.read(&path).unwrap_or_default()))
+        .filter_map(|path| secrets.find_in(&path, &files.read(&path).unwrap_or_default()))
 }
 
-fn read_index(files: &impl Files) -> Result<Index, String> {
+fn read_index(files: &impl Files) -> Result<Index, Fault> {
+    let fault = |message: String| Err(Code::IndexInvalid.fault(message));
     let text = files.read(INDEX)?;
-    let index: Index = serde_json::from_slice(&text).map_err(|e| format!("not an index: {e}"))?;
+    let index: Index = match serde_json::from_slice(&text) {
+        Ok(index) => index,
+        Err(error) => return fault(format!("not an index: {error}")),
+    };
     if index.fmt != FORMAT {
-        return Err(format!("format {} is not known, only {FORMAT}", index.fmt));
+        return fault(format!("format {} is not known, only {FORMAT}", index.fmt));
     }
     let mut versions: Vec<_> = index.releases.iter().map(|release| &release.version).collect();
     versions.dedup_by(|a, b| a.precedence(b).is_eq());
     if versions.len() != index.releases.len()
         || !versions.is_sorted_by(|a, b| a.precedence(b).is_gt())
     {
-        return Err("releases are not in falling order of their versions".into());
+        return fault("releases are not in falling order of their versions".into());
     }
     Ok(index)
 }
@@ -276,26 +224,25 @@ pub(crate) fn read_listed(
     files: &impl Files,
     path: &str,
     listed: &IndexArtifact,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, Fault> {
     let bytes = files.read(path)?;
-    compare(&bytes, sha256(&bytes), listed)?;
+    compare(bytes.len(), sha256(&bytes), listed)?;
     Ok(bytes)
 }
 
 /// Compares a file and its hash with what the index says of it.
-fn compare(bytes: &[u8], found: Sha256, listed: &IndexArtifact) -> Result<(), String> {
-    if bytes.len() != listed.size as usize {
-        return Err(format!("has {} bytes, {INDEX} says {}", bytes.len(), listed.size));
+fn compare(size: usize, found: Sha256, listed: &IndexArtifact) -> Result<(), Fault> {
+    if size != listed.size as usize {
+        let message = format!("has {size} bytes, {INDEX} says {}", listed.size);
+        return Err(Code::SizeDiffers.fault(message));
     }
-    if found != listed.sha256 {
-        return Err(format!("has SHA-256 {found}, {INDEX} says {}", listed.sha256));
-    }
-    Ok(())
+    let message = || format!("has SHA-256 {found}, {INDEX} says {}", listed.sha256);
+    if found == listed.sha256 { Ok(()) } else { Err(Code::HashDiffers.fault(message())) }
 }
 
 /// Finds descriptors and manifests that no channel has: devices that still
 /// read them are led astray.
-fn unlisted(index: &Index) -> Vec<Problem> {
+fn unlisted(index: &Index) -> Vec<Finding> {
     let known: BTreeSet<&str> = index
         .channels
         .iter()
@@ -307,103 +254,5 @@ fn unlisted(index: &Index) -> Vec<Problem> {
     let of_channel = |path: &str| path.starts_with("ota/") || path.starts_with("manifests/");
     let stray =
         index.files.keys().filter(|path| of_channel(path) && !known.contains(path.as_str()));
-    stray
-        .map(|path| Problem { path: path.clone(), message: "belongs to no channel".into() })
-        .collect()
-}
-
-fn check_descriptor(
-    index: &Index,
-    channel: &IndexChannel,
-    served: &ServedTarget,
-    bytes: &[u8],
-) -> Result<(), String> {
-    let expect = |ok: bool, message: &str| if ok { Ok(()) } else { Err(message.to_owned()) };
-    let mut document = bytes.to_vec();
-    let mut descriptor = Descriptor::parse(&mut document).map_err(|error| error.to_string())?;
-    expect(descriptor.version == served.version, "version is not the one of the index")?;
-    let release = index.releases.iter().find(|r| r.version == served.version);
-    let release: &IndexRelease = release.ok_or("there is no such release")?;
-    expect(release.yanked.is_none(), "the release was yanked")?;
-    let target = release.targets.iter().find(|t| t.target == served.target);
-    let target = target.ok_or("the release has no such target")?;
-    let app = target.app.path.as_deref().unwrap_or_default();
-    expect(
-        descriptor.path.strip_prefix(index.base_url.as_str()) == Some(app),
-        "path is not that of the release's image on this site",
-    )?;
-    towline_descriptor::Url::parse(descriptor.path).map_err(|error| format!("path: {error}"))?;
-    expect(descriptor.size == Some(target.app.size), "size is not that of the image")?;
-    expect(descriptor.sha256 == Some(target.app.sha256), "sha256 is not that of the image")?;
-    terms::check(index, channel, served, release, &descriptor)?;
-    terms::release_from(&mut descriptor);
-    let running = Running {
-        project: index.project.as_str(),
-        version: Version::parse("0.0.0-0").ok(),
-        chip: target.chip,
-        target: Some(served.target.as_str()),
-        channel: Some(channel.name.as_str()),
-        id: &[],
-        groups: &[],
-        now: None,
-        utc_offset: 0,
-        by_user: false,
-        switched: false,
-        secure_version: 0,
-        slot_size: target.slot_size.unwrap_or(u32::MAX),
-    };
-    match decide(&running, &descriptor) {
-        Decision::Install(_) => Ok(()),
-        Decision::Stay(reason) => Err(format!("a device would not install it: {reason}")),
-    }
-}
-
-/// What esp-web-tools reads of a manifest.
-#[derive(Deserialize)]
-struct Manifest {
-    version: String,
-    builds: Vec<ManifestBuild>,
-}
-
-#[derive(Deserialize)]
-struct ManifestBuild {
-    #[serde(rename = "chipFamily")]
-    chip_family: String,
-    parts: Vec<ManifestPart>,
-}
-
-#[derive(Deserialize)]
-struct ManifestPart {
-    path: String,
-    offset: u32,
-}
-
-fn check_manifest(index: &Index, channel: &IndexChannel, bytes: &[u8]) -> Result<(), String> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    let release = index.releases.iter().find(|r| r.version.as_str() == manifest.version);
-    let Some(release) = release else {
-        let is_empty = channel.targets.is_empty() && manifest.builds.is_empty();
-        return if is_empty { Ok(()) } else { Err("there is no release of its version".into()) };
-    };
-    for build in &manifest.builds {
-        let parts = |target: &crate::site::IndexTarget| {
-            let same = |part: &ManifestPart| {
-                target.parts.iter().any(|known| {
-                    known.offset == part.offset
-                        && known.file.path.as_deref() == part.path.strip_prefix("../")
-                })
-            };
-            target.chip_family == build.chip_family
-                && target.parts.len() == build.parts.len()
-                && build.parts.iter().all(same)
-        };
-        if !release.targets.iter().any(parts) {
-            let family = &build.chip_family;
-            return Err(format!(
-                "the parts for {family} are not those of release {}",
-                release.version
-            ));
-        }
-    }
-    Ok(())
+    stray.map(|path| Code::StrayFile.of(path, "belongs to no channel")).collect()
 }

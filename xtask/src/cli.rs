@@ -84,7 +84,8 @@ enum Command {
 }
 
 /// Parses the command line and runs it, as `cargo xtask`. Exit code 0 means done,
-/// 1 failed, 2 wrong usage.
+/// 1 failed, 2 wrong usage; of `check` 1 that there are problems, 2 that nothing was
+/// checked.
 pub fn main() -> ExitCode {
     main_as(ui::NAME)
 }
@@ -169,7 +170,10 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rollout(args) => rollout::run(&global, &args),
         Command::Policy(args) => policy::run(&global, &args),
         Command::Keys(args) => keys::run(&global, &args),
-        Command::Check(args) => check::run(&global, &args),
+        Command::Check(args) => check::run(&global, &args).or_else(|error| {
+            report(&error);
+            Ok(ExitCode::from(2))
+        }),
         Command::Serve(args) => serve::run(&global, &args),
         Command::Nginx(args) => nginx::run(&global, &args),
         Command::Flash(args) => flash::run(&global, &args),

@@ -6,6 +6,7 @@
 //! ```
 
 use crate::{
+    check::Fault,
     config::Target,
     name::ProjectName,
     placement::{Placed, faults, first_app, parse_table, smallest_slot},
@@ -144,7 +145,7 @@ pub enum ImagesError {
     },
     /// A part would be written where it may not be.
     #[error("the {} {}", .0.as_str(), .1)]
-    Place(Role, String),
+    Place(Role, Fault),
 }
 
 /// An ELF32 header and nothing else. espflash hands out the bundled bootloader
@@ -232,8 +233,8 @@ pub fn make(
         let placed: Vec<_> = parts.iter().map(placed).collect();
         let faults =
             faults(target.chip, target.flash_size.size(), &placed, table.partitions.partitions());
-        if let Some((index, message)) = faults.into_iter().next() {
-            return Err(ImagesError::Place(parts[index].role, message));
+        if let Some((index, fault)) = faults.into_iter().next() {
+            return Err(ImagesError::Place(parts[index].role, fault));
         }
     }
     Ok(Images { head, version, app, app_sha256, parts, slot_size })

@@ -1,6 +1,10 @@
 //! Where the parts of a first flash lie, and whether they may lie there.
 
-use crate::{release::Role, unpanicked::unpanicked};
+use crate::{
+    check::{Code, Fault},
+    release::Role,
+    unpanicked::unpanicked,
+};
 use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
 use std::ops::Range;
 use towline_descriptor::Chip;
@@ -39,28 +43,31 @@ pub fn faults(
     flash_size: u32,
     parts: &[Placed<'_>],
     partitions: &[Partition],
-) -> Vec<(usize, String)> {
+) -> Vec<(usize, Fault)> {
     let mut faults = Vec::new();
     for (index, part) in parts.iter().enumerate() {
-        let mut report = |message: String| faults.push((index, message));
+        let mut report = |code: Code, message: String| faults.push((index, code.fault(message)));
         let start = part.range.start;
         if part.range.end > u64::from(flash_size) {
-            report("does not fit the flash".into());
+            report(Code::BeyondFlash, "does not fit the flash".into());
         }
         if part.role == Role::Bootloader && start != u64::from(chip.bootloader_offset()) {
             let expected = chip.bootloader_offset();
-            report(format!("is at {start:#x}, an {chip} looks for it at {expected:#x}"));
+            let message = format!("is at {start:#x}, an {chip} looks for it at {expected:#x}");
+            report(Code::BootloaderOffset, message);
         }
         for other in &parts[..index] {
             if touches(&part.range, &other.range) {
-                report(format!("overlaps {}", other.name));
+                report(Code::PartsOverlap, format!("overlaps {}", other.name));
             }
         }
         if part.role == Role::PartitionTable {
             let is_outside =
                 |p: &&Partition| range(p.offset(), p.size().into()).end > u64::from(flash_size);
             for partition in partitions.iter().filter(is_outside) {
-                report(format!("has partition {}, which does not fit the flash", partition.name()));
+                let name = partition.name();
+                let message = format!("has partition {name}, which does not fit the flash");
+                report(Code::BeyondFlash, message);
             }
         }
         let mut has_place = !matches!(part.role, Role::App | Role::Otadata);
@@ -69,16 +76,22 @@ pub fn faults(
             if place.start == start && is_place_of(part.role, partition) {
                 has_place = true;
                 if part.range.end > place.end {
-                    report(format!("does not fit partition {}", partition.name()));
+                    let message = format!("does not fit partition {}", partition.name());
+                    report(Code::PartitionTooSmall, message);
                 }
             } else if touches(&part.range, &place) {
-                let settings = partition.subtype() == SubType::Data(DataType::Nvs);
-                let what = if settings { ", which holds settings" } else { "" };
-                report(format!("overlaps partition {}{what}", partition.name()));
+                let (code, what) = match partition.subtype() {
+                    SubType::Data(DataType::Nvs) => {
+                        (Code::SettingsOverwritten, ", which holds settings")
+                    }
+                    _ => (Code::PartitionOverlap, ""),
+                };
+                report(code, format!("overlaps partition {}{what}", partition.name()));
             }
         }
         if !has_place {
-            report(format!("no {} partition starts at {start:#x}", part.role.as_str()));
+            let message = format!("no {} partition starts at {start:#x}", part.role.as_str());
+            report(Code::PartMisplaced, message);
         }
     }
     faults

@@ -334,11 +334,11 @@ mod tests {
             Ok(Some(signer.with_signatures(signatures)))
         }
 
-        fn problems(&self) -> Vec<crate::check::Problem> {
+        fn problems(&self) -> Vec<crate::check::Finding> {
             let (secrets, known) = (Secrets::default(), BTreeSet::new());
             let terms =
                 Terms { now: NOW, project: None, secrets: &secrets, known: &known, min_left: None };
-            inspect(&Folder::new(&self.root.join("dist/site")), &terms).problems
+            inspect(&Folder::new(&self.root.join("dist/site")), &terms).take_errors()
         }
 
         fn release(&self, version: &str, disk: &Disk) -> anyhow::Result<()> {
@@ -367,7 +367,14 @@ mod tests {
             let site =
                 render(&self.config, &self.channels, &releases, &installer(), signer.as_ref())?;
             let receipts = self.root.join("dist/store/.checked.json");
-            site.write(&store, &self.root.join("dist/site"), &receipts, &Secrets::default(), disk)?;
+            site.write(
+                &store,
+                &self.root.join("dist/site"),
+                &receipts,
+                &Secrets::default(),
+                &[],
+                disk,
+            )?;
             Ok(())
         }
 
@@ -461,7 +468,7 @@ mod tests {
         let receipts = dir.path().join("dist/store/.checked.json");
         let (secrets, disk) = (Secrets::default(), Disk::default());
         let folder = dir.path().join("dist/site");
-        let result = site.write(&store, &folder, &receipts, &secrets, &disk);
+        let result = site.write(&store, &folder, &receipts, &secrets, &[], &disk);
         assert!(matches!(result, Err(SiteError::Problems(_))));
         assert_eq!(project.files(), before);
     }

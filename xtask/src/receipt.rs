@@ -44,6 +44,7 @@ struct Stamp {
 /// The rules of the check: receipts of other rules do not count.
 static RULES: LazyLock<Sha256> = LazyLock::new(|| {
     let rules = [
+        include_str!("check/facts.rs"),
         include_str!("check/target.rs"),
         include_str!("check/secrets.rs"),
         include_str!("check/trust.rs"),

@@ -134,12 +134,16 @@ pub enum SiteError {
     )]
     TooLarge(Size, Size),
     /// The site that was written is faulty.
-    #[error("the new site has problems, the old one is untouched:\n{}", list(.0))]
-    Problems(Vec<check::Problem>),
+    #[error(
+        "the new site has problems, the old one is untouched:\n{}\n`cargo xtask check --explain CODE` tells more; what is meant, `[check.allow]` of towline.toml lets pass",
+        list(.0)
+    )]
+    Problems(Vec<check::Finding>),
 }
 
-fn list(problems: &[check::Problem]) -> String {
-    problems.iter().map(|problem| format!("  {problem}")).collect::<Vec<_>>().join("\n")
+fn list(problems: &[check::Finding]) -> String {
+    let line = |problem: &check::Finding| format!("  {}: {problem}", problem.code);
+    problems.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Returns the path of an artifact on the site.
@@ -373,8 +377,8 @@ impl Site {
 
     /// Writes the site beside `folder`, checks it as its clients will use it,
     /// and puts it in the place of `folder`. `receipts` is the file that
-    /// remembers what was checked; none of `secrets` may be in it. Returns what
-    /// should be known of it.
+    /// remembers what was checked; none of `secrets` may be in it. What is wrong
+    /// with it has to be `allowed`. Returns what should be known of it.
     ///
     /// # Errors
     /// [`SiteError`]; what stood in `folder` is untouched then.
@@ -384,8 +388,9 @@ impl Site {
         folder: &Path,
         receipts: &Path,
         secrets: &Secrets,
+        allowed: &[check::Allow],
         disk: &Disk,
-    ) -> Result<Vec<check::Problem>, SiteError> {
+    ) -> Result<Vec<check::Finding>, SiteError> {
         // What a link leads to is replaced, not the link.
         let folder = &folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         refuse_foreign(folder)?;
@@ -433,8 +438,9 @@ impl Site {
             // Those that are kept without their key are warned of.
             min_left: Some(0),
         };
-        let check::Findings { problems, warnings, .. } =
-            check::inspect(&check::Folder::new(&staged), &terms);
+        let mut findings = check::inspect(&check::Folder::new(&staged), &terms);
+        findings.allow(allowed);
+        let problems = findings.take_errors();
         if !problems.is_empty() {
             fs::remove_dir_all(&staged)?;
             return Err(SiteError::Problems(problems));
@@ -442,7 +448,7 @@ impl Site {
         disk.swap_dir(&staged, folder)?;
         // Without receipts the next run takes longer, nothing else.
         let _ = Receipts::write(receipts, self, folder, disk);
-        Ok(warnings)
+        Ok(findings.all)
     }
 }
 

@@ -104,6 +104,12 @@ fn keep(printed: io::Result<()>) {
     }
 }
 
+/// Returns whether results may have colours: on a terminal, where nobody set
+/// `NO_COLOR`.
+pub fn has_colour() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|set| set.is_empty())
+}
+
 /// Says what a person should know before it is too late, on stderr and however
 /// quiet a command is to be.
 pub fn warn(line: impl fmt::Display) {

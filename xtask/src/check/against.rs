@@ -1,6 +1,6 @@
 //! A site against the one that is published: what must not go backwards.
 
-use super::{Files, Problem, read_index};
+use super::{Code, Files, Finding, read_index};
 use crate::{
     keys::chain::{Chain, FOLDER, Signed, file_name},
     signing::Standing,
@@ -8,22 +8,15 @@ use crate::{
 };
 use towline_descriptor::Version;
 
-fn problem(path: impl Into<String>, message: impl Into<String>) -> Problem {
-    Problem { path: path.into(), message: message.into() }
-}
-
 /// Finds what went backwards on a site against the one that is published: what
 /// devices that have seen that one would refuse, and what was taken back, as by
-/// an older commit. Of the latter, `allowed` are the paths where it is meant.
+/// an older commit.
 ///
 /// A host that has no site yet is nothing to compare with.
-pub fn check_against(
-    files: &impl Files,
-    published: &impl Files,
-    allowed: &[String],
-) -> Vec<Problem> {
-    let unreadable =
-        |message: String| vec![problem(INDEX, format!("of the published site: {message}"))];
+pub fn check_against(files: &impl Files, published: &impl Files) -> Vec<Finding> {
+    let unreadable = |message: String| {
+        vec![Code::PublishedUnreadable.of(INDEX, format!("of the published site: {message}"))]
+    };
     if matches!(published.absence(INDEX), Some(Ok(()))) {
         return Vec::new();
     }
@@ -31,15 +24,14 @@ pub fn check_against(
         (Ok(index), Ok(old)) => (index, old),
         // Told by the check of the site itself.
         (Err(_), _) => return Vec::new(),
-        (_, Err(message)) => return unreadable(message),
+        (_, Err(fault)) => return unreadable(fault.to_string()),
     };
     if index.project != old.project {
         return unreadable(format!("it is of project {}", old.project));
     }
     let mut problems = taken_back(&index, &old);
-    problems.retain(|problem| !allowed.contains(&problem.path));
-    for problem in &mut problems {
-        problem.message += &format!("; if that is meant, --allow {}", problem.path);
+    for Finding { code, place, message, .. } in &mut problems {
+        *message += &format!("; if that is meant, --allow {code}:{place}=REASON");
     }
     match roots_against(files, published, &old) {
         Ok((chain, faults)) => {
@@ -54,7 +46,7 @@ pub fn check_against(
 }
 
 /// Finds releases, channels, yanks and pauses that would be gone.
-fn taken_back(index: &Index, old: &Index) -> Vec<Problem> {
+fn taken_back(index: &Index, old: &Index) -> Vec<Finding> {
     let mut problems = Vec::new();
     for release in &old.releases {
         let version = &release.version;
@@ -62,9 +54,9 @@ fn taken_back(index: &Index, old: &Index) -> Vec<Problem> {
         match index.releases.iter().find(|ours| ours.version == *version) {
             // Who limits what the site holds knows that.
             None if index.dropped.contains(version) => {}
-            None => problems.push(problem(path, "is published, and would be gone")),
+            None => problems.push(Code::Gone.of(path, "is published, and would be gone")),
             Some(ours) if release.yanked.is_some() && ours.yanked.is_none() => {
-                problems.push(problem(path, "is yanked, and would not be any more"));
+                problems.push(Code::Unyanked.of(path, "is yanked, and would not be any more"));
             }
             Some(_) => {}
         }
@@ -79,17 +71,18 @@ fn taken_back(index: &Index, old: &Index) -> Vec<Problem> {
         let path = format!("ota/{}/", channel.name);
         let Some(ours) = index.channels.iter().find(|ours| ours.name == channel.name) else {
             let message = "is published, and would be gone: devices would find no channel there";
-            problems.push(problem(path, message));
+            problems.push(Code::Gone.of(path, message));
             continue;
         };
         if channel.rollout.paused && !ours.rollout.paused && !is_ahead(ours, channel) {
-            problems.push(problem(path, "is paused, and would not be any more"));
+            problems.push(Code::Unpaused.of(path, "is paused, and would not be any more"));
         }
         for served in &channel.targets {
             let is_served = ours.targets.iter().any(|t| t.target == served.target);
             // Who yanks a release knows that.
             if !is_served && !is_yanked(&served.version) {
-                problems.push(problem(&served.descriptor, "is published, and would be gone"));
+                let message = "is published, and would be gone";
+                problems.push(Code::Gone.of(&served.descriptor, message));
             }
         }
     }
@@ -109,7 +102,7 @@ fn roots_against(
     files: &impl Files,
     published: &impl Files,
     old: &Index,
-) -> Result<(Option<Chain>, Vec<Problem>), String> {
+) -> Result<(Option<Chain>, Vec<Finding>), String> {
     let mut problems = Vec::new();
     let mut roots = Vec::new();
     for number in 1.. {
@@ -120,10 +113,10 @@ fn roots_against(
         let theirs = published.read(&path).map_err(|message| format!("{path}: {message}"))?;
         let payload = |text: &[u8]| Signed::parse(text, &path).map(|signed| signed.payload).ok();
         match files.read(&path) {
-            Err(_) => problems.push(problem(&path, "is published, and would be gone")),
+            Err(_) => problems.push(Code::RootMissing.of(&path, "is published, and would be gone")),
             Ok(ours) if payload(&ours) != payload(&theirs) => {
-                problems
-                    .push(problem(&path, "is published with other content: roots never change"));
+                let message = "is published with other content: roots never change";
+                problems.push(Code::RootDiffers.of(&path, message));
             }
             Ok(_) => {}
         }
@@ -144,7 +137,7 @@ fn numbers_against(
     index: &Index,
     old: &Index,
     chain: &Chain,
-) -> Vec<Problem> {
+) -> Vec<Finding> {
     let mut problems = Vec::new();
     // The keys of both sides: a descriptor of now may have a new one.
     let ours: Vec<_> = (1..)
@@ -160,24 +153,24 @@ fn numbers_against(
             let Some(before) = theirs.descriptor(path, &channel.name, chain) else { continue };
             let role = our_chain.as_ref().and_then(|c| c.newest().root.role_of(&channel.name));
             let now = our_chain.as_ref().and_then(|c| ours.descriptor(path, &channel.name, c));
-            let message = match now {
-                None => {
-                    "is published with a signature, and has none that holds any more".to_owned()
-                }
+            let fault = match now {
+                None => Code::SignatureGone
+                    .fault("is published with a signature, and has none that holds any more"),
                 // Devices forget what a key signed that has lost the role.
                 Some(_) if role.is_some_and(|(_, role)| !before.counts(role)) => continue,
-                Some(now) if now.seq < before.seq => {
-                    format!(
-                        "has seq {}, and {} is published: devices would refuse it",
-                        now.seq, before.seq
-                    )
-                }
+                Some(now) if now.seq < before.seq => Code::SequenceBackwards.fault(format!(
+                    "has seq {}, and {} is published: devices would refuse it",
+                    now.seq, before.seq
+                )),
                 Some(now) if now.seq == before.seq && now.payload != before.payload => {
-                    format!("has the seq {} of what is published, with other content", now.seq)
+                    Code::SequenceBackwards.fault(format!(
+                        "has the seq {} of what is published, with other content",
+                        now.seq
+                    ))
                 }
                 Some(_) => continue,
             };
-            problems.push(problem(path, message));
+            problems.push(fault.of(path));
         }
     }
     problems

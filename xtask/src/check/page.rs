@@ -1,6 +1,6 @@
 //! The page, and what it loads.
 
-use super::Problem;
+use super::{Code, Fault, Finding};
 use crate::site::{INDEX, NOT_FOUND};
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const IMPORTS: [&str; 3] = ["import(\"./", "import\"./", "from\"./"];
 /// Finds what the page or one of its scripts loads and the index does not
 /// list: nobody could tell whether that is what was published. `contents` are
 /// the listed files; one that could not be read is told elsewhere.
-pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, String>>) -> Vec<Problem> {
+pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, Fault>>) -> Vec<Finding> {
     let text = |path: &str| match contents.get(path) {
         Some(Ok(bytes)) => String::from_utf8_lossy(bytes),
         _ => "".into(),
@@ -35,13 +35,12 @@ pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, String>>) -> Vec<P
     }
     let unlisted = loaded.into_iter().filter(|(_, path)| !contents.contains_key(path.as_str()));
     let mut problems: Vec<_> = unlisted
-        .map(|(by, path)| Problem {
-            path: by.to_owned(),
-            message: format!("loads {path}, which {INDEX} does not list"),
+        .map(|(by, path)| {
+            Code::NotListed.of(by, format!("loads {path}, which {INDEX} does not list"))
         })
         .collect();
     let missing = [PAGE, NOT_FOUND].into_iter().filter(|page| !contents.contains_key(page));
-    problems.extend(missing.map(|page| Problem { path: page.into(), message: "missing".into() }));
+    problems.extend(missing.map(|page| Code::PageMissing.of(page, "missing")));
     problems
 }
 
@@ -73,7 +72,7 @@ mod tests {
         ] {
             let problems = check(&contents(path));
             let message = format!("loads {path}, which releases.json does not list");
-            assert!(problems.contains(&Problem { path: by.into(), message }), "{problems:?}");
+            assert!(problems.contains(&Code::NotListed.of(by, message)), "{problems:?}");
         }
         for page in [PAGE, NOT_FOUND] {
             assert_eq!(check(&contents(page))[0].message, "missing");

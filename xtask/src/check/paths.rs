@@ -8,16 +8,19 @@ mod svg;
 mod table;
 
 pub use svg::svg;
-pub use table::table;
+pub(super) use table::table;
 
-use super::terms;
+use super::{Code, Finding, terms};
 use crate::{
     name::{ChannelName, TargetName},
-    site::{Index, IndexChannel, IndexTarget, ServedTarget, size_text},
+    site::{Index, IndexChannel, IndexTarget, ServedTarget, descriptor_path, size_text},
 };
 use indexmap::IndexMap;
 use serde::Serialize;
-use std::{collections::BTreeSet, fmt, iter};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, iter,
+};
 use towline::{Decision, Reason, Running, decide};
 use towline_descriptor::{Descriptor, Sha256, Version};
 
@@ -104,6 +107,31 @@ pub fn paths(
         }
     }
     paths
+}
+
+/// Finds the releases whose devices are led in a circle or not led on.
+pub(super) fn find(index: &Index, paths: &[UpdatePath]) -> Vec<Finding> {
+    let is_yanked = |version: &Version| {
+        index.releases.iter().any(|known| known.version == *version && known.yanked.is_some())
+    };
+    let mut found: BTreeMap<(String, Code, String), Vec<&str>> = BTreeMap::new();
+    for path in paths {
+        let (code, message) = match &path.end {
+            End::Loop => (Code::UpdateLoop, path.end.to_string()),
+            End::DeadEnd(_) => (Code::DeadEnd, path.end.to_string()),
+            End::Ahead if is_yanked(&path.from) => (
+                Code::YankedAhead,
+                "stays there, a yanked release: what is served comes before it".into(),
+            ),
+            _ => continue,
+        };
+        let descriptor = descriptor_path(&path.channel, &path.target);
+        found.entry((descriptor, code, message)).or_default().push(path.from.as_str());
+    }
+    let finding = |((file, code, message), from): ((_, Code, _), Vec<_>)| {
+        code.of(file, format!("a device on {} {message}", from.join(" or ")))
+    };
+    found.into_iter().map(finding).collect()
 }
 
 /// What the devices of a channel and target have in common.

@@ -1,6 +1,6 @@
 //! A site at a URL, fetched as devices fetch it.
 
-use super::Files;
+use super::{Code, Fault, Files, files::too_large};
 use embassy_futures::block_on;
 use std::{
     net::SocketAddr,
@@ -13,9 +13,6 @@ use towline::{
 use towline_descriptor::{Url, UrlError};
 use towline_sim::{HostClock, Net, NetError, Scheme};
 
-/// Files larger than any flash are not read.
-const MAX_FILE: u32 = 64 << 20;
-
 /// A site at a URL.
 pub struct Remote {
     scheme: Scheme,
@@ -23,20 +20,6 @@ pub struct Remote {
     base: String,
     trust: Option<PathBuf>,
     rehearsal: Option<SocketAddr>,
-}
-
-/// Why a file is not there to read.
-enum Fault {
-    /// The host says that it has none.
-    Absent(String),
-    /// Anything else.
-    Other(String),
-}
-
-impl From<String> for Fault {
-    fn from(text: String) -> Self {
-        Self::Other(text)
-    }
 }
 
 /// Why a URL cannot be checked.
@@ -92,25 +75,28 @@ impl Remote {
 
     async fn fetch(&self, path: &str) -> Result<Vec<u8>, Fault> {
         let url = format!("{}{path}", self.base);
-        let url = Url::parse(&url).map_err(|error| error.to_string())?;
-        let net = Net::new(self.scheme, self.trust.as_deref()).map_err(|e| e.to_string())?;
+        let url = Url::parse(&url).map_err(|e| Code::FileUnreadable.fault(e.to_string()))?;
+        let net = Net::new(self.scheme, self.trust.as_deref())
+            .map_err(|e| Code::HostUnreachable.fault(e.to_string()))?;
         let mut net = net.rehearsed_at(self.rehearsal);
         let mut head = [0; http::HEAD];
         let clock = HostClock::new();
         let mut pace = Pace::new(&clock, Limits::DEFAULT);
-        let fault = |error: HttpError<NetError>| match error {
-            HttpError::Status(403 | 404 | 410) => Fault::Absent(error.to_string()),
-            error => Fault::Other(error.to_string()),
+        let fault = |error: HttpError<NetError>| {
+            let code = match error {
+                HttpError::Status(403 | 404 | 410) => Code::FileMissing,
+                HttpError::Redirect => Code::Redirect,
+                HttpError::Transport(_) | HttpError::Late(_) => Code::HostUnreachable,
+                _ => Code::FileUnreadable,
+            };
+            code.fault(error.to_string())
         };
         let response =
             http::get(&mut net, &mut pace, &Request::whole(url), &mut head).await.map_err(fault)?;
         if response.status != Status::Whole {
-            return Err(Fault::Other("the host redirects; many devices follow no redirect".into()));
+            return Err(Code::Redirect.fault("the host redirects; many devices follow no redirect"));
         }
-        if response.length() > MAX_FILE {
-            let length = response.length();
-            return Err(Fault::Other(format!("{length} bytes are more than any flash holds")));
-        }
+        too_large(response.length().into())?;
         let mut body = vec![0; response.length() as usize];
         response.read_all(&mut pace, &head, &mut body).await.map_err(fault)?;
         Ok(body)
@@ -118,14 +104,14 @@ impl Remote {
 }
 
 impl Files for Remote {
-    fn read(&self, path: &str) -> Result<Vec<u8>, String> {
-        block_on(self.fetch(path)).map_err(|(Fault::Absent(text) | Fault::Other(text))| text)
+    fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        block_on(self.fetch(path))
     }
 
     fn absence(&self, path: &str) -> Option<Result<(), String>> {
         Some(match block_on(self.fetch(path)) {
-            Err(Fault::Absent(_)) => Ok(()),
-            Err(Fault::Other(text)) => Err(text),
+            Err(fault) if fault.code() == Code::FileMissing => Ok(()),
+            Err(fault) => Err(fault.to_string()),
             Ok(bytes) => Err(format!("the host answers with {} bytes", bytes.len())),
         })
     }

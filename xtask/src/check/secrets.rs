@@ -1,6 +1,6 @@
 //! Secret keys where everybody can read them.
 
-use super::Problem;
+use super::{Code, Finding};
 use crate::{
     config::PublicPath,
     keys::{Held, KeyFolder, PublicKey},
@@ -146,22 +146,23 @@ impl Secrets {
         })
     }
 
-    /// Reports a secret key in the file `path`, unless everybody may have it.
-    pub(crate) fn problem(&self, path: &str, bytes: &[u8]) -> Option<Problem> {
-        let is_public = || self.public.iter().any(|public| public.has(path));
-        let leak = self.find(bytes).filter(|leak| leak.is_own || !is_public())?;
-        Some(Problem { path: path.to_owned(), message: leak.message })
+    /// Finds a secret key in the file `path`, unless everybody may have it.
+    pub(crate) fn find_in(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
+        self.find_as(Code::SecretKey, path, bytes)
     }
 
-    /// Reports a secret key in an image that is recorded, and can only be
-    /// regretted unless it is the project's: then it is an error.
-    pub(crate) fn problem_of_image(
-        &self,
-        path: &str,
-        bytes: &[u8],
-    ) -> Option<Result<Problem, Problem>> {
-        let problem = self.problem(path, bytes)?;
-        Some(if self.find(bytes)?.is_own { Err(problem) } else { Ok(problem) })
+    /// Finds a secret key in an image, which is recorded and can only be regretted
+    /// unless it is the project's: then it is an error.
+    pub(crate) fn find_in_image(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
+        self.find_as(Code::RecordedSecretKey, path, bytes)
+    }
+
+    /// Finds a secret key; one of somebody else's is of the kind `other`.
+    fn find_as(&self, other: Code, path: &str, bytes: &[u8]) -> Option<Finding> {
+        let is_public = || self.public.iter().any(|public| public.has(path));
+        let leak = self.find(bytes).filter(|leak| leak.is_own || !is_public())?;
+        let code = if leak.is_own { Code::OwnSecretKey } else { other };
+        Some(code.of(path, leak.message))
     }
 }
 
@@ -175,7 +176,7 @@ pub fn in_repository(
     root: &Path,
     results: &[&Path],
     secrets: &Secrets,
-) -> anyhow::Result<Vec<Problem>> {
+) -> anyhow::Result<Vec<Finding>> {
     let root = std::path::absolute(root)?;
     if !root.ancestors().any(|dir| dir.join(".git").exists()) {
         return Ok(in_folder(&root, results, secrets));
@@ -198,8 +199,8 @@ pub fn in_repository(
             Err(_) => capture("git", &["show", &format!(":{path}")], top).ok()?.into_bytes(),
         };
         let in_project = Path::new(path).strip_prefix(&inner).ok().and_then(Path::to_str);
-        secrets.problem(in_project.unwrap_or(path), &bytes)?;
-        secrets.problem(path, &bytes)
+        secrets.find_in(in_project.unwrap_or(path), &bytes)?;
+        secrets.find_in(path, &bytes)
     });
     let mut problems: Vec<_> = problems.collect();
     problems.sort();
@@ -207,7 +208,7 @@ pub fn in_repository(
 }
 
 /// Finds secret keys in the files of a folder that is in no repository.
-fn in_folder(root: &Path, results: &[&Path], secrets: &Secrets) -> Vec<Problem> {
+fn in_folder(root: &Path, results: &[&Path], secrets: &Secrets) -> Vec<Finding> {
     let results: Vec<_> = results.iter().filter_map(|path| path.canonicalize().ok()).collect();
     let mut folders = vec![root.to_owned()];
     let mut files = Vec::new();
@@ -225,7 +226,7 @@ fn in_folder(root: &Path, results: &[&Path], secrets: &Secrets) -> Vec<Problem> 
     }
     let problem = |path: &PathBuf| {
         let name = path.strip_prefix(root).ok()?.to_string_lossy().replace('\\', "/");
-        secrets.problem(&name, &std::fs::read(path).ok()?)
+        secrets.find_in(&name, &std::fs::read(path).ok()?)
     };
     let mut problems: Vec<_> = files.par_iter().filter_map(problem).collect();
     problems.sort();
@@ -353,13 +354,13 @@ mod tests {
         let json = serde_json::json!({ "key": **pem }).to_string();
         for text in [pem.as_str(), &json, &format!("\0{}\0", pem.replace('\n', "\r\n"))] {
             assert!(!secrets.find(text.as_bytes()).unwrap().is_own);
-            assert_eq!(secrets.problem("tests/key.pem", text.as_bytes()), None);
-            assert!(secrets.problem("src/key.pem", text.as_bytes()).is_some());
+            assert_eq!(secrets.find_in("tests/key.pem", text.as_bytes()), None);
+            assert!(secrets.find_in("src/key.pem", text.as_bytes()).is_some());
         }
         let secrets = secrets.naming([key.public()]);
         for text in [pem.as_str(), &json] {
             assert!(secrets.find(text.as_bytes()).unwrap().is_own, "{text}");
-            assert!(secrets.problem("tests/key.pem", text.as_bytes()).is_some());
+            assert!(secrets.find_in("tests/key.pem", text.as_bytes()).is_some());
         }
     }
 

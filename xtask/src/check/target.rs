@@ -1,226 +1,208 @@
 //! The images of one target of a release.
 
-use super::{Files, Problem, compare, read_listed, secrets::Secrets, trust::Trust};
+use super::{
+    Code, Fault, Finding,
+    facts::{AllFacts, Facts},
+};
 use crate::{
-    placement::{Placed, faults, parse_table, smallest_slot},
+    placement::{Placed, faults, smallest_slot},
     release::Role,
     site::{Index, IndexArtifact, IndexPart, IndexRelease, IndexTarget},
-    store,
 };
-use towline::image::{self, Head, Header, ImageError};
+use std::ops::Range;
+use towline::image::{Head, Header, ImageError};
 
-/// Checks everything that is published for a target of a release. Returns
-/// problems, and what should be known without being one.
+/// Where the header of an image says what chip it is for, in bytes.
+const CHIP_ID_OFFSET: u64 = 12;
+
+/// Returns the files of a target, each with the pieces of it whose hash is needed.
+pub(super) fn files(target: &IndexTarget) -> impl Iterator<Item = (&str, Vec<Range<usize>>)> {
+    let piece = |part: &IndexPart| {
+        let start = part.offset as usize;
+        start..start + part.file.size as usize
+    };
+    let parts = target.parts.iter().map(|part| &part.file);
+    let whole = std::iter::once(&target.app).chain(parts).map(|file| (file, Vec::new()));
+    let factory = target.factory.iter();
+    let factory = factory.map(move |file| (file, target.parts.iter().map(piece).collect()));
+    whole.chain(factory).filter_map(|(file, pieces)| Some((file.path.as_deref()?, pieces)))
+}
+
+/// Checks everything that is published for a target of a release.
 pub(super) fn check(
-    files: &impl Files,
+    files: &AllFacts,
     index: &Index,
     release: &IndexRelease,
     target: &IndexTarget,
-    trust: &Trust<'_>,
-    secrets: &Secrets,
-) -> (Vec<Problem>, Vec<Problem>) {
-    let mut problems = Vec::new();
-    let mut warnings = Vec::new();
-    let mut public = Vec::new();
-    let mut report = |path: &str, message: String| {
-        problems.push(Problem { path: path.to_owned(), message });
-    };
-    let read = |file: &IndexArtifact| {
-        let path = file.path.clone().unwrap_or_default();
-        let bytes = read_listed(files, &path, file);
-        (path, bytes)
-    };
-
-    // The check of an image hashes all of it: once is enough.
-    let app_path = target.app.path.clone().unwrap_or_default();
-    let app = files.read(&app_path).and_then(|app| {
-        let sha256 = image::check(&app).map(|checked| checked.sha256);
-        compare(&app, sha256.unwrap_or_else(|_| store::sha256(&app)), &target.app)?;
-        sha256.map_err(|error| error.to_string())?;
-        Ok(app)
-    });
+) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let app_path = path(&target.app);
+    let app =
+        known(files, &target.app).and_then(|app| app.image.map(|()| app).map_err(image_fault));
     let app = match app {
         Ok(app) => app,
-        Err(message) => {
-            report(&app_path, message);
-            return (problems, warnings);
-        }
+        Err(fault) => return vec![fault.of(app_path)],
     };
-    let mut publish = |path: &str, bytes: &[u8]| {
-        public.extend(trust.check_artifact(files, index, release, path, bytes));
-        match secrets.problem_of_image(path, bytes) {
-            Some(Err(problem)) => public.push(problem),
-            Some(Ok(warning)) => warnings.push(warning),
-            None => {}
-        }
-    };
-    publish(&app_path, &app);
-    for message in check_app(index, release, target, &app) {
-        report(&app_path, message);
-    }
+    found.extend(app.found.clone());
+    found.extend(check_app(index, release, target, app).map(|fault| fault.of(app_path)));
 
-    let mut parts: Vec<(&IndexPart, String, Vec<u8>)> = Vec::new();
+    let mut parts: Vec<(&IndexPart, &Facts)> = Vec::new();
     for part in &target.parts {
-        let is_app = part.role == Role::App && part.file == target.app;
-        let (path, bytes) =
-            if is_app { (app_path.clone(), Ok(app.clone())) } else { read(&part.file) };
-        match bytes {
-            Ok(bytes) => {
-                if !is_app {
-                    publish(&path, &bytes);
-                }
-                parts.push((part, path, bytes));
+        match known(files, &part.file) {
+            Ok(facts) => {
+                found.extend(facts.found.clone());
+                parts.push((part, facts));
             }
-            Err(message) => report(&path, message),
+            Err(fault) => found.push(fault.of(path(&part.file))),
         }
     }
     if parts.len() < target.parts.len() {
-        problems.extend(public);
-        return (problems, warnings);
+        return found;
     }
-    for (path, message) in check_parts(target, &parts) {
-        report(&path, message);
-    }
+    found.extend(check_parts(target, &parts));
     if let Some(factory) = &target.factory {
-        let (path, bytes) = read(factory);
-        if let Ok(bytes) = &bytes {
-            publish(&path, bytes);
-        }
-        match bytes {
-            Ok(bytes) if is_merged(&bytes, &parts) => {}
-            Ok(_) => report(&path, "is not its parts put together".into()),
-            Err(message) => report(&path, message),
+        match known(files, factory) {
+            Ok(facts) => {
+                found.extend(facts.found.clone());
+                let (pieces, is_rest_blank) = &facts.pieces;
+                let expected = parts.iter().map(|(part, _)| Some(part.file.sha256));
+                let is_merged = *is_rest_blank && expected.eq(pieces.iter().copied());
+                let message = "is not its parts put together";
+                let result = Code::FactoryDiffers.unless(is_merged, message);
+                found.extend(result.err().map(|fault| fault.of(path(factory))));
+            }
+            Err(fault) => found.push(fault.of(path(factory))),
         }
     }
-    problems.extend(public);
-    (problems, warnings)
+    found
+}
+
+fn path(file: &IndexArtifact) -> &str {
+    file.path.as_deref().unwrap_or_default()
+}
+
+/// Returns the facts of a file that is what the index says.
+fn known<'f>(files: &'f AllFacts, listed: &IndexArtifact) -> Result<&'f Facts, Fault> {
+    let missing = || Code::FileMissing.fault("missing");
+    let facts = files.get(path(listed)).ok_or_else(missing)?.as_ref().map_err(Clone::clone)?;
+    facts.compare(listed).map(|()| facts)
+}
+
+/// Says what is wrong with an image.
+fn image_fault(error: ImageError) -> Fault {
+    let code = match error {
+        ImageError::Truncated => Code::ImageTruncated,
+        ImageError::Checksum => Code::ImageChecksum,
+        ImageError::Hash => Code::ImageHash,
+        ImageError::NoAppDescriptor | ImageError::Text => Code::AppDescriptor,
+        ImageError::NotAnImage
+        | ImageError::SegmentCount
+        | ImageError::SegmentLength
+        | ImageError::TrailingBytes => Code::ImageMalformed,
+    };
+    code.fault(error.to_string())
 }
 
 fn check_app(
     index: &Index,
     release: &IndexRelease,
     target: &IndexTarget,
-    app: &[u8],
-) -> Vec<String> {
-    let mut messages = Vec::new();
-    let head = app.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse);
-    let head = match head {
-        Ok(head) => head,
-        Err(error) => {
-            messages.push(error.to_string());
-            return messages;
-        }
+    app: &Facts,
+) -> impl Iterator<Item = Fault> {
+    let faults = match &app.head {
+        Err(error) => vec![Err(image_fault(*error))],
+        Ok(Head { header, app: said }) => vec![
+            is_for_chip(header, target),
+            Code::ChipMismatch.unless(
+                target.chip_family == target.chip.family(),
+                format!("the index calls an {} {}", target.chip, target.chip_family),
+            ),
+            Code::ProjectMismatch.unless(
+                said.project_name.as_str() == index.project.as_str(),
+                format!("is of project {}, the site is of {}", said.project_name, index.project),
+            ),
+            Code::VersionMismatch.unless(
+                said.version.as_str() == release.version.as_str(),
+                format!("has version {}, the release is {}", said.version, release.version),
+            ),
+            Code::SecureVersionMismatch.unless(
+                said.secure_version == target.secure_version,
+                format!(
+                    "has secure_version {}, the index says {}",
+                    said.secure_version, target.secure_version
+                ),
+            ),
+            Code::SlotTooSmall.unless(
+                target.slot_size.is_none_or(|slot| app.size <= slot as usize),
+                "does not fit the smallest slot",
+            ),
+        ],
     };
-    let mut expect = |ok: bool, message: String| {
-        if !ok {
-            messages.push(message);
-        }
-    };
-    let app_descriptor = &head.app;
-    expect(
-        head.header.chip_id == target.chip.id(),
-        format!("is for chip id {}, the target is an {}", head.header.chip_id, target.chip),
-    );
-    expect(
-        target.chip_family == target.chip.family(),
-        format!("the index calls an {} {}", target.chip, target.chip_family),
-    );
-    expect(
-        app_descriptor.project_name.as_str() == index.project.as_str(),
-        format!("is of project {}, the site is of {}", app_descriptor.project_name, index.project),
-    );
-    expect(
-        app_descriptor.version.as_str() == release.version.as_str(),
-        format!("has version {}, the release is {}", app_descriptor.version, release.version),
-    );
-    expect(
-        app_descriptor.secure_version == target.secure_version,
-        format!(
-            "has secure_version {}, the index says {}",
-            app_descriptor.secure_version, target.secure_version
-        ),
-    );
-    expect(
-        target.slot_size.is_none_or(|slot| app.len() <= slot as usize),
-        "does not fit the smallest slot".into(),
-    );
-    messages
+    faults.into_iter().filter_map(Result::err)
+}
+
+fn is_for_chip(header: &Header, target: &IndexTarget) -> Result<(), Fault> {
+    let message = format!("is for chip id {}, the target is an {}", header.chip_id, target.chip);
+    Code::ChipMismatch
+        .unless(header.chip_id == target.chip.id(), message)
+        .map_err(|fault| fault.at_byte(CHIP_ID_OFFSET))
 }
 
 /// Checks the parts of a first flash against each other and against the
 /// partition table among them.
-fn check_parts(
-    target: &IndexTarget,
-    parts: &[(&IndexPart, String, Vec<u8>)],
-) -> Vec<(String, String)> {
-    let mut messages = Vec::new();
-    let mut report = |path: &str, message: String| messages.push((path.to_owned(), message));
-    let by_role = |role: Role| parts.iter().find(|(part, ..)| part.role == role);
+fn check_parts(target: &IndexTarget, parts: &[(&IndexPart, &Facts)]) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let by_role = |role: Role| parts.iter().find(|(part, _)| part.role == role);
 
     if parts.is_empty() {
-        return messages;
+        return found;
     }
     for role in [Role::Bootloader, Role::PartitionTable, Role::App] {
         if by_role(role).is_none() {
-            report(target.target.as_str(), format!("has parts, but no {}", role.as_str()));
+            let message = format!("has parts, but no {}", role.as_str());
+            found.push(Code::PartMissing.of(target.target.as_str(), message));
         }
     }
-    if let Some((_, path, bytes)) = by_role(Role::Bootloader) {
-        let header = bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse);
-        match (image::check(bytes), header) {
-            (Err(error), _) | (_, Err(error)) => report(path, error.to_string()),
-            (_, Ok(header)) if header.chip_id != target.chip.id() => {
-                report(
-                    path,
-                    format!("is for chip id {}, the target is an {}", header.chip_id, target.chip),
-                );
-            }
-            _ => {}
-        }
+    if let Some((part, facts)) = by_role(Role::Bootloader) {
+        let result = match (facts.image, &facts.header) {
+            (Err(error), _) => Err(image_fault(error)),
+            (_, Err(error)) => Err(image_fault(*error)),
+            (_, Ok(header)) => is_for_chip(header, target),
+        };
+        found.extend(result.err().map(|fault| fault.of(path(&part.file))));
     }
-    if let Some((_, path, bytes)) = by_role(Role::Otadata)
-        && bytes.iter().any(|byte| *byte != 0xFF)
+    if let Some((part, facts)) = by_role(Role::Otadata)
+        && let Some(at) = facts.written
     {
-        report(path, "is not blank: a first flash might boot another slot".into());
+        let message = "is not blank: a first flash might boot another slot";
+        found.push(Code::OtadataNotBlank.fault(message).at_byte(at).of(path(&part.file)));
     }
-    if let Some((part, path, _)) = by_role(Role::App)
+    if let Some((part, _)) = by_role(Role::App)
         && part.file != target.app
     {
-        report(path, "is not the image that updates carry".into());
+        let message = "is not the image that updates carry";
+        found.push(Code::AppDiffers.of(path(&part.file), message));
     }
-    if let Some((_, path, bytes)) = by_role(Role::PartitionTable) {
-        match parse_table(bytes.clone()) {
-            Err(error) => report(path, error),
+    if let Some((part, facts)) = by_role(Role::PartitionTable) {
+        match &facts.table {
+            Err(error) => found.push(Code::PartitionTableInvalid.of(path(&part.file), error)),
             Ok(table) => {
                 let placed: Vec<_> = parts
                     .iter()
-                    .map(|(part, path, bytes)| {
-                        Placed::new(part.role, path, part.offset, bytes.len())
+                    .map(|(part, facts)| {
+                        Placed::new(part.role, path(&part.file), part.offset, facts.size)
                     })
                     .collect();
                 let partitions = table.partitions();
-                for (index, fault) in faults(target.chip, target.flash_size, &placed, partitions) {
-                    report(&parts[index].1, fault);
-                }
+                let faults = faults(target.chip, target.flash_size, &placed, partitions);
+                let of_part = |(at, fault): (usize, Fault)| fault.of(path(&parts[at].0.file));
+                found.extend(faults.into_iter().map(of_part));
                 if target.slot_size != smallest_slot(partitions) {
-                    report(path, "has another slot size than the index states".into());
+                    let message = "has another slot size than the index states";
+                    found.push(Code::SlotSizeDiffers.of(path(&part.file), message));
                 }
             }
         }
     }
-    messages
-}
-
-fn is_merged(factory: &[u8], parts: &[(&IndexPart, String, Vec<u8>)]) -> bool {
-    let mut at = 0;
-    for (part, _, bytes) in parts {
-        let offset = part.offset as usize;
-        let gap = factory.get(at..offset);
-        let body = factory.get(offset..offset + bytes.len());
-        if body != Some(bytes) || !gap.is_some_and(|gap| gap.iter().all(|byte| *byte == 0xFF)) {
-            return false;
-        }
-        at = offset + bytes.len();
-    }
-    at == factory.len()
+    found
 }

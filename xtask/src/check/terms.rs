@@ -1,6 +1,7 @@
 //! What holds a release back: index, records and descriptor have to say the
 //! same of it.
 
+use super::{Code, Fault};
 use crate::site::{Index, IndexChannel, IndexPolicy, IndexRelease, IndexRollout, ServedTarget};
 use towline_descriptor::{Descriptor, Policy, Rollout, Step, Version};
 
@@ -12,8 +13,8 @@ pub(super) fn check(
     served: &ServedTarget,
     release: &IndexRelease,
     descriptor: &Descriptor<'_>,
-) -> Result<(), String> {
-    let expect = |ok: bool, message: &str| if ok { Ok(()) } else { Err(message.to_owned()) };
+) -> Result<(), Fault> {
+    let expect = |ok: bool, message: &str| Code::TermsDiffer.unless(ok, message);
     expect(
         IndexRollout::of(descriptor.rollout) == channel.rollout,
         "rollout is not that of the channel",
@@ -28,8 +29,9 @@ pub(super) fn check(
     };
     expect(Some(lowest) == release.min_from.as_ref(), "min_from is not that of the release")?;
     for step in &descriptor.steps {
-        check_step(index, served, step, lowest)
-            .map_err(|message| format!("step {}: {message}", step.version))?;
+        check_step(index, served, step, lowest).map_err(|message| {
+            Code::StepInvalid.fault(format!("step {}: {message}", step.version))
+        })?;
         match &step.min_from {
             Some(min_from) => lowest = min_from,
             None => break,

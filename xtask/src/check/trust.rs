@@ -1,6 +1,6 @@
 //! Keys and signatures of a site.
 
-use super::{Files, Problem, Terms};
+use super::{Code, Fault, Files, Finding, Terms, not_listed};
 use crate::{
     keys::{
         PublicKey,
@@ -8,7 +8,7 @@ use crate::{
     },
     name::ChannelName,
     signing::{CLOCK_SLACK, artifacts, minisig},
-    site::{INDEX, Index, IndexArtifact, IndexRelease},
+    site::{Index, IndexArtifact, IndexRelease},
     source::DAY,
     source::date_text,
 };
@@ -17,7 +17,7 @@ use towline::ed25519;
 use towline_descriptor::{Descriptor, Document};
 
 /// The listed files of a site, or why they cannot be read.
-pub(super) type Contents<'a> = BTreeMap<&'a str, Result<Vec<u8>, String>>;
+pub(super) type Contents<'a> = BTreeMap<&'a str, Result<Vec<u8>, Fault>>;
 
 /// What a site says of its keys.
 pub(super) struct Trust<'a> {
@@ -29,17 +29,13 @@ pub(super) struct Trust<'a> {
     min_left: Option<u64>,
 }
 
-fn problem(path: impl Into<String>, message: impl Into<String>) -> Problem {
-    Problem { path: path.into(), message: message.into() }
-}
-
 impl<'a> Trust<'a> {
     /// Verifies the roots of a site.
     pub(super) fn read(
         index: &Index,
         contents: &'a Contents<'a>,
         terms: &Terms<'_>,
-    ) -> (Self, Vec<Problem>) {
+    ) -> (Self, Vec<Finding>) {
         let mut problems = Vec::new();
         let mut roots = Vec::new();
         for number in 1.. {
@@ -56,7 +52,7 @@ impl<'a> Trust<'a> {
                     crate::keys::chain::ChainError::Invalid { origin, reason } => (origin, reason),
                     error => (FOLDER.into(), error.to_string()),
                 };
-                problems.push(problem(path, message));
+                problems.push(Code::RootInvalid.of(path, message));
                 None
             }
         };
@@ -69,7 +65,7 @@ impl<'a> Trust<'a> {
 
     /// Checks what lies in the folder of the roots, and that they are those of
     /// the project.
-    fn check_keys(&self, index: &Index, roots: usize, terms: &Terms<'_>) -> Vec<Problem> {
+    fn check_keys(&self, index: &Index, roots: usize, terms: &Terms<'_>) -> Vec<Finding> {
         let mut problems = Vec::new();
         let in_folder =
             self.contents.keys().filter_map(|path| Some((*path, path.strip_prefix("root/")?)));
@@ -81,7 +77,7 @@ impl<'a> Trust<'a> {
                 .find(|key| name.strip_suffix(".pub") == Some(&key.id().to_string()));
             let known = number.is_some_and(|number| (1..=roots).contains(&number));
             if !known && key.is_none() && self.contents[path].is_ok() {
-                problems.push(problem(path, "belongs to no chain of roots"));
+                problems.push(Code::StrayFile.of(path, "belongs to no chain of roots"));
             }
         }
         for key in &self.keys {
@@ -89,8 +85,9 @@ impl<'a> Trust<'a> {
             match self.contents.get(path.as_str()) {
                 Some(Ok(text)) if *text == minisig::public_key(key).as_bytes() => {}
                 Some(Err(_)) => {}
-                Some(Ok(_)) => problems.push(problem(path, "is not the key that the root names")),
-                None => problems.push(problem(path, format!("{INDEX} does not list it"))),
+                Some(Ok(_)) => problems
+                    .push(Code::KeyFileDiffers.of(path, "is not the key that the root names")),
+                None => problems.push(not_listed().of(path)),
             }
         }
         let own = terms.project.filter(|(project, _)| **project == index.project);
@@ -100,7 +97,7 @@ impl<'a> Trust<'a> {
 
     /// Compares the roots of the site with those of the repository. `roots` is
     /// how many the site has, sound or not.
-    fn compare(&self, own: Option<&Chain>, roots: usize) -> Option<Problem> {
+    fn compare(&self, own: Option<&Chain>, roots: usize) -> Option<Finding> {
         let path = |number: usize| format!("{FOLDER}/{}", file_name(number as u32));
         let own = own.map_or(&[][..], Chain::links);
         let theirs = match &self.chain {
@@ -111,14 +108,16 @@ impl<'a> Trust<'a> {
         };
         let differing = own.iter().zip(theirs).position(|(own, link)| own.payload != link.payload);
         if let Some(index) = differing {
-            return Some(problem(path(index + 1), "is not that of the repository"));
+            return Some(Code::RootDiffers.of(path(index + 1), "is not that of the repository"));
         }
         match (own.len(), theirs.len()) {
             (own, theirs) if own < theirs => {
-                Some(problem(path(own + 1), "the repository does not have it"))
+                Some(Code::RootDiffers.of(path(own + 1), "the repository does not have it"))
             }
-            (own, 0) if own > 0 => Some(problem(path(1), "missing, though the project has keys")),
-            (own, theirs) if own > theirs => Some(problem(
+            (own, 0) if own > 0 => {
+                Some(Code::RootMissing.of(path(1), "missing, though the project has keys"))
+            }
+            (own, theirs) if own > theirs => Some(Code::RootMissing.of(
                 path(theirs + 1),
                 format!(
                     "missing: the repository has root {own}, the site only root {theirs}, so that keys count that should not any more; `cargo xtask site`"
@@ -138,55 +137,59 @@ impl<'a> Trust<'a> {
         &self,
         channel: &ChannelName,
         document: &[u8],
-    ) -> Result<Option<u64>, String> {
+    ) -> Result<Option<u64>, Fault> {
         let mut copy = document.to_vec();
-        let signed = match (Document::parse(&mut copy).map_err(|e| e.to_string())?, &self.chain) {
+        let invalid = |error: &dyn ToString| Code::DescriptorInvalid.fault(error.to_string());
+        let document = Document::parse(&mut copy).map_err(|error| invalid(&error))?;
+        let (signed, root) = match (document, &self.chain) {
             (Document::Plain(_), None) => return Ok(None),
             (Document::Plain(_), Some(_)) => {
-                return Err("is not signed: devices that know the keys would refuse it".into());
+                let message = "is not signed: devices that know the keys would refuse it";
+                return Err(Code::DescriptorUnsigned.fault(message));
             }
             (Document::Signed(_), None) => {
-                return Err("is signed, and the site has no sound chain of roots".into());
+                let message = "is signed, and the site has no sound chain of roots";
+                return Err(Code::RootMissing.fault(message));
             }
             (Document::Signed(signed), Some(chain)) => (signed, &chain.newest().root),
         };
-        let (signed, root) = signed;
-        let (name, role) = root
-            .role_of(channel)
-            .ok_or_else(|| format!("root {} names no key for its channel", root.version))?;
+        let (name, role) = root.role_of(channel).ok_or_else(|| {
+            Code::RoleMissing.fault(format!("root {} names no key for its channel", root.version))
+        })?;
         if signed.envelope().signed_by(&role.to_wire(), ed25519).is_none() {
-            return Err(format!(
+            return Err(Code::SignatureInvalid.fault(format!(
                 "lacks the {} signature(s) by keys of role `{name}` that root {} asks for",
                 role.threshold, root.version
-            ));
+            )));
         }
-        let descriptor: Descriptor<'_> = signed.read().map_err(|error| error.to_string())?;
+        let descriptor: Descriptor<'_> = signed.read().map_err(|error| invalid(&error))?;
         let date = |time: u64| date_text(time.try_into().unwrap_or(i64::MAX));
         let (issued, seq) = (descriptor.issued.unwrap_or(0), descriptor.seq.unwrap_or(0));
         let expires = descriptor.expires.unwrap_or(0);
         let rotate = "if that was not you, a key was stolen: `cargo xtask keys rotate`";
         if issued > self.now.saturating_add(CLOCK_SLACK) {
-            return Err(format!("is dated {}, which is still to come; {rotate}", date(issued)));
+            let message = format!("is dated {}, which is still to come; {rotate}", date(issued));
+            return Err(Code::DatedAhead.fault(message));
         }
         if seq > self.now.saturating_add(DAY) {
-            return Err(format!(
+            return Err(Code::DatedAhead.fault(format!(
                 "has seq {seq}, far above the time, which is {}: devices take nothing below it; {rotate}",
                 self.now
-            ));
+            )));
         }
         if expires < self.now {
-            return Err(format!(
+            return Err(Code::Expired.fault(format!(
                 "expired on {}: devices that know the time would refuse it; `cargo xtask site --refresh` signs it anew",
                 date(expires)
-            ));
+            )));
         }
         let left = expires - self.now;
         if left < self.min_left.unwrap_or(expires.saturating_sub(issued) / 4) {
-            return Err(format!(
+            return Err(Code::ExpiresSoon.fault(format!(
                 "expires on {}, in {} days; `cargo xtask site --refresh` signs it anew",
                 date(expires),
                 left / DAY
-            ));
+            )));
         }
         Ok(Some(expires))
     }
@@ -200,15 +203,15 @@ impl<'a> Trust<'a> {
         release: &IndexRelease,
         path: &str,
         bytes: &[u8],
-    ) -> Option<Problem> {
+    ) -> Option<Finding> {
         self.chain.as_ref()?;
         let file = path.rsplit('/').next().unwrap_or_default();
         let signature = format!("{path}{}", minisig::EXTENSION);
         let of = (file, release.version.as_str(), index.project.as_str());
-        let text = files.read(&signature);
+        let text = files.read(&signature).map_err(|fault| fault.to_string());
         text.and_then(|text| artifacts::verify(&self.keys, bytes, &text, of))
             .err()
-            .map(|message| problem(signature, message))
+            .map(|message| Code::ArtifactSignature.of(signature, message))
     }
 
     /// Checks the sums of a release, and their signature.
@@ -217,15 +220,15 @@ impl<'a> Trust<'a> {
         files: &impl Files,
         index: &Index,
         release: &IndexRelease,
-    ) -> Vec<Problem> {
+    ) -> Vec<Finding> {
         let folder = format!("firmware/{}/{}/", index.project, release.version);
         let path = format!("{folder}{}", artifacts::SUMS);
         match self.contents.get(path.as_str()) {
             None if self.chain.is_none() => Vec::new(),
-            None => vec![problem(path, format!("{INDEX} does not list it"))],
+            None => vec![not_listed().of(path)],
             Some(Err(_)) => Vec::new(),
             Some(Ok(text)) if *text != sums(&folder, release).as_bytes() => {
-                vec![problem(path, "is not what the release consists of")]
+                vec![Code::SumsDiffer.of(path, "is not what the release consists of")]
             }
             Some(Ok(text)) => {
                 self.check_artifact(files, index, release, &path, text).into_iter().collect()

@@ -1,20 +1,24 @@
 //! `check`: opens a site as its clients do.
 
-use super::{print_json, site};
+use super::site;
 use crate::{
     check::{
-        Findings, Folder, Problem, Remote, Terms, check_against, inspect,
+        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Terms, check_against,
+        draw_paths, inspect,
+        report::{Format, Report, Style},
         secrets::{self, Secrets},
     },
     cli::Global,
     config,
+    disk::Disk,
     keys::{KEYS, KeyError, KeyFolder},
     project::{Places, Project},
     signing,
-    source::{DAY, date_text},
-    ui,
+    site::INDEX,
+    source::DAY,
+    ui::{self, Hinted},
 };
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
@@ -28,8 +32,9 @@ use std::{
 /// the bootloader does, compares sizes, hashes, chips, projects and versions,
 /// and looks where each part of a first flash would be written. Verifies roots
 /// and signatures as devices do, and looks for secret keys in the site, and in
-/// the repository of a project whose site is in a folder. Lists all problems;
-/// exit code 1 if there is one.
+/// the repository of a project whose site is in a folder. Lists all that it finds,
+/// each with a code. Exit code 0: no problem, 1: problems, 2: it could not be
+/// checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Folder or URL of the site [default: dist/site].
@@ -49,10 +54,11 @@ pub(crate) struct Args {
     /// Compare with the site at the base-url of towline.toml; there may be none yet.
     #[arg(long, group = "old")]
     published: bool,
-    /// Let a release, channel, yank or pause be gone that is published: the path
-    /// that the problem names, such as `ota/testing/`.
-    #[arg(long, value_name = "PATH", requires = "old")]
-    allow: Vec<String>,
+    /// Let what has this code pass, everywhere or in a file or folder, and say why:
+    /// `--allow gone:ota/testing/=ended`. What is to pass for good belongs into
+    /// `[check]` of towline.toml: `allow = { "CODE:PATH" = "REASON" }`.
+    #[arg(long, value_name = "CODE[:PATH]=REASON")]
+    allow: Vec<Allow>,
     /// Days that signatures have to count for yet [default: a quarter of their
     /// time].
     #[arg(long, value_name = "N")]
@@ -60,14 +66,39 @@ pub(crate) struct Args {
     /// Go by this time, in seconds since 1970, instead of the clock's.
     #[arg(long, value_name = "UNIX", hide = true)]
     now: Option<u64>,
-    /// Print `{"problems":[{"path":…,"message":…}]}`, `"warnings"` alike if there
-    /// are some, and with signatures `"expires"`, the first second since 1970 at which one does not count any
-    /// more.
-    #[arg(long)]
+    /// How to write what was found: for people (with `--quiet` in short), for
+    /// scripts, for tools that read SARIF 2.1.0, or as annotations of a workflow run.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// The same as `--format json`: `{"problems":[{"path":…,"code":…,"severity":…,"message":…}]}`,
+    /// with `"offset"` where it is known; `"warnings"`, `"notes"` and `"allowed"`
+    /// alike if there are some, and with signatures `"expires"`, the first second
+    /// since 1970 at which one does not count any more.
+    #[arg(long, conflicts_with = "format")]
     json: bool,
+    /// Tell too what a device on each release would do now: what it installs, one
+    /// after the other, what it downloads, and where that ends.
+    #[arg(long)]
+    paths: bool,
+    /// Draw that into this file.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Explain a code and check nothing; without a code, list all.
+    #[arg(long, value_name = "CODE", num_args = 0..=1)]
+    explain: Option<Option<Code>>,
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
+    match args.explain {
+        None => check(global, args),
+        Some(code) => {
+            print!("{}", ui::named(code.map_or(CODES, Code::page)));
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     let name = match &args.site {
         Some(name) => name.clone(),
         None => {
@@ -95,52 +126,70 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         known: &BTreeSet::new(),
         min_left: args.min_days.map(|days| u64::from(days) * DAY),
     };
+    if is_folder && !Path::new(&name).is_dir() {
+        let hint = "`cargo xtask release` and `cargo xtask site` make one";
+        return Err(Hinted::new(format!("{name} is no folder"), hint).into());
+    }
     let place = Place::new(&name, args)?;
     let mut findings = place.inspect(&terms);
+    refuse_unreachable(&name, &findings)?;
     let published = match (&args.against, &project) {
         (None, Some(project)) if args.published => Some(&project.config.base_url),
         (None, None) if args.published => bail!("--published needs a project, to know where"),
         (against, _) => against.as_ref(),
     };
     if let Some(published) = published {
-        findings.problems.extend(place.against(&Place::new(published, args)?, &args.allow));
+        findings.add(place.against(&Place::new(published, args)?));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
         let results = [project.store_dir.as_path(), project.site_dir.as_path()];
         let root = &project.config.root;
-        findings.problems.extend(secrets::in_repository(root, &results, &secrets)?);
+        findings.add(secrets::in_repository(root, &results, &secrets)?);
         let folder = KeyFolder::of(root, project.config.project.as_str());
         if let Err(error @ KeyError::InRepository { .. }) = folder {
-            let (path, message) = (KEYS.into(), error.to_string());
-            findings.problems.push(Problem { path, message });
+            findings.add([Code::KeysInRepository.of(KEYS, error.to_string())]);
         }
     }
-    let Findings { problems, warnings, expires } = findings;
-    if args.json {
-        let mut report = serde_json::json!({ "problems": problems });
-        if !warnings.is_empty() {
-            report["warnings"] = serde_json::json!(warnings);
-        }
-        if let Some(expires) = expires {
-            report["expires"] = expires.into();
-        }
-        print_json(&report)?;
-    } else {
-        warnings.iter().for_each(ui::warn);
-        for problem in &problems {
-            println!("{}", ui::named(&problem.to_string()));
-        }
-        match problems.len() {
-            0 => println!("{name}: no problems"),
-            count => println!("{name}: {count} problem{}", if count == 1 { "" } else { "s" }),
-        }
-        if let Some(expires) = expires {
-            let date = date_text(expires.try_into().unwrap_or(i64::MAX));
-            let days = expires.saturating_sub(terms.now) / DAY;
-            println!("signed; the first descriptor expires on {date}, in {days} days");
+    let of_project = project.as_ref().map_or(&[][..], |project| &project.config.check.allow.0);
+    let unused = unused(findings.allow(of_project), config::FILE)
+        .chain(unused(findings.allow(&args.allow), "--allow"));
+    let unused: Vec<_> = unused.collect();
+    findings.add(unused);
+    let style = Style { colour: ui::has_colour(), short: global.quiet };
+    let format = if args.json { Format::Json } else { args.format };
+    if let Some(path) = &args.svg {
+        let title = project.as_ref().map_or(name.as_str(), |project| &project.config.title);
+        let drawn = draw_paths(title, &findings.paths);
+        Disk::default()
+            .write(path, drawn.as_bytes())
+            .with_context(|| path.display().to_string())?;
+    }
+    let report =
+        Report { site: &name, findings: &findings, now: terms.now, with_paths: args.paths };
+    print!("{}", report.write(format, style));
+    let is_sound = findings.of(Severity::Error).next().is_none();
+    Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Refuses a site that nothing can be told of.
+fn refuse_unreachable(name: &str, findings: &Findings) -> Result<()> {
+    let is_it = |f: &&Finding| f.code == Code::HostUnreachable && f.place.file == INDEX;
+    match findings.all.iter().find(is_it) {
+        None => Ok(()),
+        Some(finding) => {
+            let hint =
+                "is the address right, and the host up? --ca trusts a certificate of your own";
+            Err(Hinted::new(format!("{name} cannot be reached: {}", finding.message), hint).into())
         }
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Tells what there was nothing to allow for.
+fn unused(allowed: Vec<&Allow>, place: &str) -> impl Iterator<Item = Finding> {
+    allowed.into_iter().map(move |allow| {
+        let message = format!("nothing of {allow} was found ({})", allow.reason());
+        Code::AllowUnused.of(place, message)
+    })
 }
 
 /// Returns the project that is named, or the one that a site is of: the nearest
@@ -178,12 +227,12 @@ impl Place {
         }
     }
 
-    fn against(&self, published: &Self, allowed: &[String]) -> Vec<Problem> {
+    fn against(&self, published: &Self) -> Vec<Finding> {
         match (self, published) {
-            (Self::Folder(a), Self::Folder(b)) => check_against(a, b, allowed),
-            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b, allowed),
-            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b, allowed),
-            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b, allowed),
+            (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
+            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b),
+            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b),
+            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
         }
     }
 }

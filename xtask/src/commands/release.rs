@@ -3,6 +3,7 @@
 use super::{build::build_images, chosen_targets, notes::Choice, plan, print_json, site};
 use crate::{
     build::expected_version,
+    check::Code,
     cli::Global,
     config::FILE,
     installer::Installer,
@@ -218,9 +219,10 @@ pub(super) fn refuse_secrets<'f>(
     is_known: bool,
 ) -> Result<()> {
     let secrets = site::secrets(project, project.chain()?.as_ref());
-    let leak = |(path, bytes): (String, &[u8])| match secrets.problem_of_image(&path, bytes)? {
-        Ok(_) if is_known => None,
-        Ok(problem) | Err(problem) => Some(format!("  {problem}")),
+    let leak = |(path, bytes): (String, &[u8])| {
+        let found = secrets.find_in_image(&path, bytes)?;
+        let is_late = is_known && found.code == Code::RecordedSecretKey;
+        (!is_late).then(|| format!("  {found}"))
     };
     let leaks: Vec<_> = files.filter_map(leak).collect();
     if leaks.is_empty() {

@@ -298,6 +298,7 @@ pub(crate) fn write(
     let site = render(&project.config, channels, releases, installer, signer)?;
     let receipts = project.store_dir.join(".checked.json");
     let secrets = secrets(project, signer.map(Signer::chain));
-    let known = site.write(store, &project.site_dir, &receipts, &secrets, &Disk::default())?;
+    let (folder, allowed) = (&project.site_dir, &project.config.check.allow.0);
+    let known = site.write(store, folder, &receipts, &secrets, allowed, &Disk::default())?;
     Ok(site.warnings.into_iter().chain(known.iter().map(ToString::to_string)).collect())
 }

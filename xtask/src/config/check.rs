@@ -1,5 +1,6 @@
 //! What a check lets pass.
 
+use crate::check::Allows;
 use serde::Deserialize;
 
 /// How a project is checked.
@@ -10,6 +11,8 @@ pub struct Check {
     /// everybody may have, such as those of tests. The project's own are found
     /// there all the same.
     pub not_secret: Vec<PublicPath>,
+    /// Findings that are meant.
+    pub allow: Allows,
 }
 
 /// A file or folder by its path, with slashes.

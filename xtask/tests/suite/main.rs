@@ -18,6 +18,7 @@ mod nginx;
 mod notes;
 mod oracles;
 mod output;
+mod paths;
 mod policy;
 mod program;
 mod push;

@@ -17,7 +17,7 @@ use std::{
 use towline::ed25519;
 use towline_descriptor::{Chip, Descriptor, Document, Role, Root, envelope::DESCRIPTOR_TYPE};
 use xtask::{
-    check::{Folder, Problem, Terms, inspect, secrets::Secrets},
+    check::{Finding, Folder, Terms, inspect, secrets::Secrets},
     keys::{
         Held,
         chain::{message, signature},
@@ -69,11 +69,11 @@ fn problems(project: &Project, arguments: &[&str]) -> String {
 }
 
 /// Returns the problems of a site at the time of the tests.
-fn problems_of(site: &Path) -> Vec<Problem> {
+fn problems_of(site: &Path) -> Vec<Finding> {
     let now = NOW.parse().unwrap();
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
     let terms = Terms { now, project: None, secrets: &secrets, known: &known, min_left: None };
-    inspect(&Folder::new(site), &terms).problems
+    inspect(&Folder::new(site), &terms).take_errors()
 }
 
 /// Puts a file onto the site, and into its index, as whoever controls the host

@@ -1,0 +1,140 @@
+//! What stays of a file that was read: each is read once, by one of several
+//! threads, and nothing is kept of it but this.
+//!
+//! ```text
+//! file --read--> bytes --reduce--> Facts --rules--> findings
+//! ```
+//!
+//! So the memory of a check is bounded by the largest files, one a thread, however
+//! many there are.
+
+use super::{Fault, Finding, compare};
+use crate::{placement::parse_table, site::IndexArtifact, store};
+use esp_idf_part::PartitionTable;
+use std::{collections::BTreeMap, ops::Range};
+use towline::image::{self, Head, Header, ImageError};
+use towline_descriptor::Sha256;
+
+/// The first bytes of a partition table in its binary form.
+const TABLE_MAGIC: [u8; 2] = [0xAA, 0x50];
+
+/// The most bytes of a partition table: a sector of flash.
+const MAX_TABLE: usize = 0x1000;
+
+/// How erased flash reads.
+const ERASED: u8 = 0xFF;
+
+/// The facts of all files, or why one cannot be read.
+pub(super) type AllFacts = BTreeMap<String, Result<Facts, Fault>>;
+
+/// What is known of a file.
+#[derive(Debug)]
+pub(super) struct Facts {
+    /// Its size in bytes.
+    pub size: usize,
+    /// SHA-256 of its bytes.
+    pub sha256: Sha256,
+    /// Whether it is a sound image.
+    pub image: Result<(), ImageError>,
+    /// The header of an image.
+    pub header: Result<Header, ImageError>,
+    /// The head of an app image.
+    pub head: Result<Head, ImageError>,
+    /// The partition table, if it is one.
+    pub table: Result<PartitionTable, String>,
+    /// The first byte that is not as in erased flash.
+    pub written: Option<u64>,
+    /// SHA-256 of the pieces that were asked for, `None` beyond its end; and
+    /// whether all other bytes are as in erased flash.
+    pub pieces: (Vec<Option<Sha256>>, bool),
+    /// What rules found that need all of its bytes.
+    pub found: Vec<Finding>,
+}
+
+impl Facts {
+    /// Reduces a file to what is known of it. `pieces` are those whose hash is
+    /// asked for, in the order of their places.
+    pub(super) fn of(bytes: &[u8], pieces: &[Range<usize>]) -> Self {
+        // The check of an image hashes all of it: once is enough.
+        let checked = image::check(bytes);
+        Self {
+            size: bytes.len(),
+            sha256: checked.map_or_else(|_| store::sha256(bytes), |checked| checked.sha256),
+            image: checked.map(|_| ()),
+            header: bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse),
+            head: bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse),
+            table: table(bytes),
+            written: written(bytes).map(|at| at as u64),
+            pieces: (
+                pieces.iter().map(|piece| Some(store::sha256(bytes.get(piece.clone())?))).collect(),
+                is_blank_between(bytes, pieces),
+            ),
+            found: Vec::new(),
+        }
+    }
+
+    /// Compares with what the index says.
+    pub(super) fn compare(&self, listed: &IndexArtifact) -> Result<(), Fault> {
+        compare(self.size, self.sha256, listed)
+    }
+}
+
+fn table(bytes: &[u8]) -> Result<PartitionTable, String> {
+    if !bytes.starts_with(&TABLE_MAGIC) || bytes.len() > MAX_TABLE {
+        return Err("is not a partition table (magic bytes 0xAA 0x50 missing)".into());
+    }
+    parse_table(bytes.to_vec())
+}
+
+/// Returns where the first byte is that is not as in erased flash.
+fn written(bytes: &[u8]) -> Option<usize> {
+    const ROW: [u8; 64] = [ERASED; 64];
+    // By rows: images have many such bytes.
+    let rows = bytes.chunks(ROW.len()).take_while(|row| **row == ROW[..row.len()]).count();
+    let start = rows * ROW.len();
+    let rest = bytes.get(start..)?;
+    Some(start + rest.iter().position(|byte| *byte != ERASED)?)
+}
+
+/// Returns whether there is nothing but erased flash before and between pieces, and
+/// no byte behind the last.
+fn is_blank_between(bytes: &[u8], pieces: &[Range<usize>]) -> bool {
+    let mut at = 0;
+    for piece in pieces {
+        let gap = bytes.get(at..piece.start);
+        if !gap.is_some_and(|gap| written(gap).is_none()) {
+            return false;
+        }
+        at = piece.end;
+    }
+    at == bytes.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_told_apart_from_what_is_between() {
+        let bytes = [&[ERASED; 100][..], b"boot", &[ERASED; 96], b"app"].concat();
+        let of = |pieces: &[Range<usize>]| Facts::of(&bytes, pieces).pieces;
+        let (boot, app) = (Some(store::sha256(b"boot")), Some(store::sha256(b"app")));
+        assert_eq!(of(&[100..104, 200..203]), (vec![boot, app], true));
+        assert_eq!(of(&[200..203]), (vec![app], false));
+        assert_eq!(of(&[100..104]), (vec![boot], false));
+        assert_eq!(of(&[100..104, 200..204]), (vec![boot, None], false));
+        // Overlapping ones are not put together of anything.
+        assert!(!of(&[100..104, 102..203]).1);
+        assert_eq!(Facts::of(&bytes, &[]).written, Some(100));
+        assert_eq!(Facts::of(&[ERASED; 130], &[]).written, None);
+        assert_eq!(Facts::of(&[], &[]).written, None);
+    }
+
+    #[test]
+    fn what_is_no_image_or_table_says_so() {
+        let facts = Facts::of(b"<html>", &[]);
+        assert_eq!((facts.size, facts.image), (6, Err(ImageError::NotAnImage)));
+        assert_eq!(facts.sha256, store::sha256(b"<html>"));
+        assert!(facts.table.is_err() && facts.header.is_err() && facts.head.is_err());
+    }
+}

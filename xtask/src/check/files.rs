@@ -1,0 +1,81 @@
+//! Where a site is: in a folder, or elsewhere.
+
+use super::{Code, Fault};
+use std::{
+    io,
+    path::{Component, Path, PathBuf},
+};
+
+/// Larger files are not read, in bytes: no flash holds them.
+pub(super) const MAX_FILE: u64 = 64 << 20;
+
+/// The files of a site, wherever they are.
+pub trait Files: Sync {
+    /// Returns the bytes of a file.
+    ///
+    /// # Errors
+    /// Why a client would not get them.
+    fn read(&self, path: &str) -> Result<Vec<u8>, Fault>;
+
+    /// Returns the paths of all files, where that can be told: some may be there
+    /// that are not listed.
+    fn all(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Asks the host, if there is one, for what should not be there: it says so,
+    /// or answers with something else.
+    fn absence(&self, path: &str) -> Option<Result<(), String>> {
+        let _ = path;
+        None
+    }
+}
+
+/// A site in a folder.
+#[derive(Clone, Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Takes the site in `root`.
+    pub fn new(root: &Path) -> Self {
+        Self(root.to_owned())
+    }
+}
+
+impl Files for Folder {
+    fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        let inside = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
+        Code::PathOutside.unless(inside, "leads out of the site")?;
+        let fault = |error: io::Error| match error.kind() {
+            io::ErrorKind::NotFound => Code::FileMissing.fault("missing"),
+            _ => Code::FileUnreadable.fault(error.to_string()),
+        };
+        let file = self.0.join(path);
+        let size = file.metadata().map_err(fault)?.len();
+        too_large(size)?;
+        std::fs::read(file).map_err(fault)
+    }
+
+    fn all(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in folder.read_dir().into_iter().flatten().flatten() {
+                let path = entry.path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(path) = path.strip_prefix(&self.0) {
+                    let parts = path.iter().map(|part| part.to_string_lossy());
+                    files.push(parts.collect::<Vec<_>>().join("/"));
+                }
+            }
+        }
+        files
+    }
+}
+
+/// Refuses what no flash holds.
+pub(super) fn too_large(size: u64) -> Result<(), Fault> {
+    let message = format!("{size} bytes are more than any flash holds");
+    Code::FileTooLarge.unless(size <= MAX_FILE, message)
+}

@@ -1,0 +1,73 @@
+//! Findings in the Static Analysis Results Interchange Format, SARIF 2.1.0.
+
+use super::Report;
+use crate::{
+    check::{Code, Finding},
+    ui::{named, program},
+};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+
+/// Writes a log with one run.
+pub(super) fn write(report: &Report<'_>) -> String {
+    let findings = &report.findings.all;
+    let codes: BTreeSet<_> = findings.iter().map(|finding| finding.code).collect();
+    let codes: Vec<_> = codes.into_iter().collect();
+    let log = json!({
+        "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
+        "version": "2.1.0",
+        "runs": [{
+            "tool": { "driver": {
+                "name": "Towline",
+                "version": env!("CARGO_PKG_VERSION"),
+                "rules": codes.iter().map(|code| rule(*code)).collect::<Vec<_>>(),
+            } },
+            "results": findings.iter().map(|finding| result(finding, &codes)).collect::<Vec<_>>(),
+        }],
+    });
+    format!("{log:#}\n")
+}
+
+/// Describes a kind of finding.
+fn rule(code: Code) -> Value {
+    let page = named(code.page());
+    json!({
+        "id": code,
+        "shortDescription": { "text": format!("{}.", code.title()) },
+        "fullDescription": { "text": named(&code.what_happens()) },
+        "help": {
+            "text": format!("{}\n`{} check --explain {code}`", named(&code.how_to_mend_it()), program()),
+            "markdown": page,
+        },
+        "defaultConfiguration": { "level": code.severity() },
+    })
+}
+
+/// Describes a finding; `codes` are the rules in their order.
+fn result(finding: &Finding, codes: &[Code]) -> Value {
+    let mut place = json!({ "artifactLocation": { "uri": uri(&finding.place.file) } });
+    if let Some(offset) = finding.place.offset {
+        place["region"] = json!({ "byteOffset": offset });
+    }
+    let mut result = json!({
+        "ruleId": finding.code,
+        "ruleIndex": codes.iter().position(|code| *code == finding.code),
+        "level": finding.code.severity(),
+        "message": { "text": named(&finding.message) },
+        "locations": [{ "physicalLocation": place }],
+    });
+    if let Some(reason) = &finding.allowed {
+        result["suppressions"] = json!([{ "kind": "external", "justification": reason }]);
+    }
+    result
+}
+
+/// Writes a path as a URI reference.
+fn uri(path: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/@!$&'()*+,;=".contains(&byte);
+    let text = |byte: u8| match is_plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    path.bytes().map(text).collect()
+}
