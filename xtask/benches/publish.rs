@@ -16,12 +16,15 @@
 //! which stay on theirs. What is run again too: a release that was killed before
 //! its record, a channel that was promoted, and a release that is there already.
 
+#[path = "support/content.rs"]
+mod content;
 #[path = "../tests/suite/firmware.rs"]
 mod firmware;
 #[path = "support/process.rs"]
 mod process;
 
 use ::xtask::tools;
+use content::{fill, sign};
 use firmware::{PARTITIONS, app_image};
 use process::{cargo, repository, seconds, unoptimised_xtask, xtask};
 use serde_json::{Value, json};
@@ -161,7 +164,7 @@ impl Project {
                 config += "bootloader = \"images/esp32h21-bootloader.bin\"\n";
             }
             let mut image = app_image(*chip, PROJECT, VERSION, CONTENT);
-            fill(&mut image, &mut seed);
+            fill(&mut image, CONTENT, &mut seed);
             fs::write(project.path(format!("images/{chip}.bin")), image).unwrap();
         }
         fs::write(project.path("towline.toml"), config).unwrap();
@@ -248,7 +251,7 @@ impl Project {
         let image = self.path(format!("images/{changed}.bin"));
         let old = fs::read(&image).unwrap();
         let mut new = app_image(changed, PROJECT, "1.0.1", CONTENT);
-        fill(&mut new, &mut 0x2545_F491_4F6C_DD1D);
+        fill(&mut new, CONTENT, &mut 0x2545_F491_4F6C_DD1D);
         fs::write(&image, new).unwrap();
         let others = Chip::ALL.iter().filter(|chip| **chip != changed).map(|chip| chip.name());
         let others = others.collect::<Vec<_>>().join(",");
@@ -330,25 +333,6 @@ fn sorted_by_name() -> Vec<Chip> {
 /// Returns the channels.toml of channels that all serve the newest release.
 fn following() -> String {
     CHANNELS.map(|channel| format!("[channels.{channel}]\nfollow = \"*\"\n")).concat()
-}
-
-/// Fills an app image with content that does not compress.
-fn fill(image: &mut [u8], seed: &mut u64) {
-    let end = image.len() - 33;
-    for word in image[288..][..CONTENT].chunks_mut(8) {
-        *seed ^= *seed << 13;
-        *seed ^= *seed >> 7;
-        *seed ^= *seed << 17;
-        word.copy_from_slice(&seed.to_le_bytes()[..word.len()]);
-    }
-    image[end] = image[32..end].iter().fold(0xEF, |sum, byte| sum ^ byte);
-    sign(image);
-}
-
-/// Renews the SHA-256 at the end of an image.
-fn sign(image: &mut [u8]) {
-    let (content, hash) = image.split_at_mut(image.len() - 32);
-    hash.copy_from_slice(&Sha256::digest(content));
 }
 
 /// Returns every file below `dir` with its bytes.

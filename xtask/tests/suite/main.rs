@@ -1,6 +1,7 @@
 //! Tests of the whole publisher: real commands on real folders, judged by
 //! what users and devices receive.
 
+mod check;
 mod conditions;
 mod demo;
 mod device;

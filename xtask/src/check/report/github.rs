@@ -3,10 +3,13 @@
 use super::Report;
 use crate::check::{Finding, Severity};
 
-/// Writes a workflow command for each finding, and the summary.
+/// Writes a workflow command for each finding, and the summary. The worst come first:
+/// a step has ten of each kind at most.
 pub(super) fn write(report: &Report<'_>) -> String {
     let mut text = String::new();
-    for finding in &report.findings.all {
+    let mut findings: Vec<_> = report.findings.all.iter().collect();
+    findings.sort_by_key(|finding| finding.severity().map_or(3, |severity| severity as u8));
+    for finding in findings {
         let command = match finding.severity() {
             Some(Severity::Error) => "error",
             Some(Severity::Warning) => "warning",

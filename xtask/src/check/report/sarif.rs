@@ -3,6 +3,7 @@
 use super::Report;
 use crate::{
     check::{Code, Finding},
+    store::sha256,
     ui::{named, program},
 };
 use serde_json::{Value, json};
@@ -45,21 +46,30 @@ fn rule(code: Code) -> Value {
 
 /// Describes a finding; `codes` are the rules in their order.
 fn result(finding: &Finding, codes: &[Code]) -> Value {
-    let mut place = json!({ "artifactLocation": { "uri": uri(&finding.place.file) } });
+    // GitHub wants a line of every file.
+    let mut region = json!({ "startLine": 1 });
     if let Some(offset) = finding.place.offset {
-        place["region"] = json!({ "byteOffset": offset });
+        region["byteOffset"] = offset.into();
     }
-    let mut result = json!({
+    let place = json!({
+        "artifactLocation": { "uri": uri(&finding.place.file) },
+        "region": region,
+    });
+    let suppression =
+        |reason| json!({ "kind": "external", "status": "accepted", "justification": reason });
+    let identity = format!("{}:{}", finding.code, finding.place);
+    json!({
         "ruleId": finding.code,
         "ruleIndex": codes.iter().position(|code| *code == finding.code),
         "level": finding.code.severity(),
         "message": { "text": named(&finding.message) },
         "locations": [{ "physicalLocation": place }],
-    });
-    if let Some(reason) = &finding.allowed {
-        result["suppressions"] = json!([{ "kind": "external", "justification": reason }]);
-    }
-    result
+        // What is found again is known by it, although no line tells.
+        "partialFingerprints": {
+            "primaryLocationLineHash": sha256(identity.as_bytes()).to_string(),
+        },
+        "suppressions": finding.allowed.iter().map(suppression).collect::<Vec<_>>(),
+    })
 }
 
 /// Writes a path as a URI reference.

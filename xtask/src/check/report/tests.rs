@@ -106,4 +106,5 @@ fn sarif_names_rules_places_and_what_is_suppressed() {
     assert_eq!(place["region"]["byteOffset"], 12);
     let gone = results.iter().find(|result| result["ruleId"] == "gone").unwrap();
     assert_eq!(gone["suppressions"][0]["justification"], "it moved");
+    assert_eq!(results[0]["suppressions"], serde_json::json!([]));
 }
