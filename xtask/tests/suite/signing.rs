@@ -123,7 +123,7 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
-pub fn channel_key(project: &Project) -> PathBuf {
+pub(crate) fn channel_key(project: &Project) -> PathBuf {
     let mut files: Vec<_> =
         project.keys("").read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| {
