@@ -17,6 +17,7 @@ mod paths;
 mod remote;
 pub mod report;
 pub mod secrets;
+mod simulate;
 mod target;
 mod terms;
 mod trust;
@@ -28,6 +29,7 @@ pub use files::{Files, Folder};
 pub use finding::{Fault, Finding, Findings, Place, Severity};
 pub use paths::{End, Leg, UpdatePath, paths, svg as draw_paths};
 pub use remote::{Remote, RemoteError};
+pub use simulate::{Simulated, base_url, simulate};
 
 use crate::{
     keys::chain::{Chain, FOLDER, file_name},

@@ -68,6 +68,7 @@ codes! {
         StepInvalid = "step-invalid",
         UpdateRefused = "update-refused",
         UpdateLoop = "update-loop",
+        SimulationDiffers = "simulation-differs",
         ManifestInvalid = "manifest-invalid",
         ManifestVersion = "manifest-version",
         ManifestParts = "manifest-parts",

@@ -40,6 +40,11 @@ impl Folder {
     pub fn new(root: &Path) -> Self {
         Self(root.to_owned())
     }
+
+    /// Returns the folder.
+    pub fn root(&self) -> &Path {
+        &self.0
+    }
 }
 
 impl Files for Folder {

@@ -1,30 +1,36 @@
 //! `check`: opens a site as its clients do.
 
-use super::site;
+use super::{sim::embedded_root, site};
 use crate::{
     check::{
-        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Terms, check_against,
-        draw_paths, inspect,
+        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Terms, UpdatePath,
+        base_url, check_against, draw_paths, inspect,
         report::{Format, Report, Style},
         secrets::{self, Secrets},
+        simulate,
     },
     cli::Global,
     config,
     disk::Disk,
     keys::{KEYS, KeyError, KeyFolder},
     project::{Places, Project},
+    serve::{Identity, Server},
     signing,
     site::INDEX,
     source::DAY,
-    ui::{self, Hinted},
+    ui::{self, Hinted, Ui},
 };
 use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeSet,
+    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
+    thread,
 };
+use towline_descriptor::Url;
+use towline_sim::{Net, Scheme};
 
 /// Check a site as its clients will use it.
 ///
@@ -80,7 +86,11 @@ pub(crate) struct Args {
     /// after the other, what it downloads, and where that ends.
     #[arg(long)]
     paths: bool,
-    /// Draw that into this file.
+    /// Let a device on each release poll, with the client that devices run and a file
+    /// as flash; a site in a folder is served for that on this machine.
+    #[arg(long)]
+    simulate: bool,
+    /// Draw the ways of all devices into this file.
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
     /// Explain a code and check nothing; without a code, list all.
@@ -149,6 +159,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         if let Err(error @ KeyError::InRepository { .. }) = folder {
             findings.add([Code::KeysInRepository.of(KEYS, error.to_string())]);
         }
+    }
+    if args.simulate {
+        findings.add(place.simulate(&findings.paths, project.as_ref(), args, global.ui())?);
     }
     let of_project = project.as_ref().map_or(&[][..], |project| &project.config.check.allow.0);
     let unused = unused(findings.allow(of_project), config::FILE)
@@ -235,4 +248,50 @@ impl Place {
             (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
         }
     }
+
+    /// Lets devices follow their paths.
+    fn simulate(
+        &self,
+        paths: &[UpdatePath],
+        project: Option<&Project>,
+        args: &Args,
+        ui: Ui,
+    ) -> Result<Vec<Finding>> {
+        let root = project.map(|project| embedded_root(project, None)).transpose()?.flatten();
+        let bar = ui.steps(paths.len() as u64, "simulating");
+        let simulated = match self {
+            Self::Folder(folder) => {
+                // Without an index there are no paths.
+                let Some(base_url) = base_url(folder) else { return Ok(Vec::new()) };
+                let mut net = served(folder.root(), &base_url)?;
+                simulate(folder, paths, &mut net, root.as_ref(), || bar.inc(1))
+            }
+            Self::Remote(remote) => {
+                let net = Net::new(Scheme::Https, args.ca.as_deref())?;
+                let mut net = net.rehearsed_at(args.connect);
+                simulate(&**remote, paths, &mut net, root.as_ref(), || bar.inc(1))
+            }
+        };
+        bar.finish_and_clear();
+        let left_out = paths.len() - simulated.devices;
+        ui.say(format_args!(
+            "simulated {} devices; {left_out} run what the site holds no first flash of",
+            simulated.devices
+        ));
+        Ok(simulated.findings)
+    }
+}
+
+/// Serves a folder on this machine as its host will, and returns the way there.
+fn served(root: &Path, base_url: &str) -> Result<Net> {
+    let url = Url::parse(base_url)?;
+    let identity = Identity::new(&[url.host().to_owned()])?;
+    let ca = tempfile::NamedTempFile::new()?;
+    fs::write(ca.path(), &identity.authority)?;
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = Server::bind(any, root, url.path(), Some(&identity))?;
+    let address = server.address()?;
+    // As long as this program runs.
+    thread::spawn(move || server.run(|_| {}));
+    Ok(Net::new(Scheme::Https, Some(ca.path()))?.rehearsed_at(Some(address)))
 }

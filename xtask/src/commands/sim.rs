@@ -299,7 +299,10 @@ fn update(global: &Global, args: &Update) -> Result<()> {
 
 /// Returns the root in the firmware of a device: the one in a file, or the
 /// newest of the project; `None` if the project has no keys.
-fn embedded_root(project: &Project, file: Option<&Path>) -> Result<Option<EmbeddedRoot>> {
+pub(crate) fn embedded_root(
+    project: &Project,
+    file: Option<&Path>,
+) -> Result<Option<EmbeddedRoot>> {
     let payload = match file {
         Some(path) => Some(std::fs::read(path).with_context(|| path.display().to_string())?),
         None => project.chain()?.map(|chain| chain.newest().payload.clone()),

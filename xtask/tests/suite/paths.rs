@@ -1,7 +1,12 @@
 //! What devices on each release would do now.
 
-use crate::support::Project;
+use crate::support::{Project, text};
 use serde_json::Value;
+use std::{
+    fs,
+    path::PathBuf,
+    time::{SystemTime, UNIX_EPOCH},
+};
 use towline_descriptor::Chip;
 
 const CHIP: [Chip; 1] = [Chip::Esp32c3];
@@ -30,13 +35,51 @@ fn a_check_shows_the_way_of_each_release_and_draws_it() {
     let drawn = project.read("paths.svg");
     assert!(drawn.contains("Every device reaches what its channel serves"), "{drawn}");
 
-    let shown: Value = serde_json::from_str(&project.done(&["check", "--paths", "--json"])).unwrap();
+    let shown: Value =
+        serde_json::from_str(&project.done(&["check", "--paths", "--json"])).unwrap();
     let oldest = shown["paths"].as_array().unwrap().iter().find(|path| path["from"] == "1.0.0");
     let oldest = oldest.unwrap();
     let installed: Vec<_> =
         oldest["legs"].as_array().unwrap().iter().map(|leg| leg["version"].clone()).collect();
     assert_eq!(installed, ["1.1.0", "2.0.0"]);
     assert_eq!(oldest["end"]["at"], "served");
+}
+
+/// Simulated devices go by the true time, and so does all of this.
+#[test]
+fn simulated_devices_take_the_ways_that_were_told() {
+    let project = Project::new(&CHIP);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().to_string();
+    let run = |arguments: &[&str]| {
+        let output = project.xtask_with(arguments, &[("SOURCE_DATE_EPOCH", &now)]);
+        (output.status.success(), text(&output.stdout), text(&output.stderr))
+    };
+    assert!(run(&["keys", "init"]).0);
+    for (version, options) in
+        [("1.0.0", &[][..]), ("1.1.0", &[]), ("2.0.0", &["--min-from", "1.1.0"])]
+    {
+        project.build(&CHIP, version);
+        assert!(run(&[&["release"], options].concat()).0);
+    }
+    let (is_sound, shown, told) = run(&["check", "--simulate"]);
+    assert!(is_sound, "{shown}");
+    assert!(told.contains("simulated 6 devices; 0 run"), "{told}");
+
+    // An image was exchanged after the index was written.
+    let image = |version: &str| {
+        let folder = project.path(format!("dist/site/firmware/lamp/{version}"));
+        let mut files = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+        let is_app = |path: &PathBuf| {
+            let name = path.to_string_lossy();
+            name.contains("esp32c3-app") && name.ends_with(".bin")
+        };
+        files.find(is_app).unwrap()
+    };
+    fs::copy(image("1.0.0"), image("1.1.0")).unwrap();
+    let (is_sound, shown, _) = run(&["check", "--simulate", "--quiet"]);
+    assert!(!is_sound);
+    let told = "error[simulation-differs] ota/stable/esp32c3.json: a device on 1.0.0";
+    assert!(shown.contains(told), "{shown}");
 }
 
 #[test]

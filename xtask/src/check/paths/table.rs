@@ -5,7 +5,7 @@ use crate::ui;
 
 /// Draws the paths as a table: neighbouring releases whose devices fare alike are one
 /// row.
-pub fn table(paths: &[UpdatePath]) -> String {
+pub(crate) fn table(paths: &[UpdatePath]) -> String {
     let all = channels(paths);
     let mut groups = groups(paths);
     groups.sort_by_key(|group| all.get_index_of(group.channel));
