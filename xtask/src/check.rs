@@ -9,13 +9,16 @@ mod against;
 mod allow;
 mod channel;
 mod code;
+mod discover;
 mod facts;
 mod files;
 mod finding;
+mod foreign;
 mod page;
 mod paths;
 mod remote;
 pub mod report;
+mod rules;
 pub mod secrets;
 mod simulate;
 mod target;
@@ -27,6 +30,7 @@ pub use allow::{Allow, Allows, InvalidAllow};
 pub use code::{Code, INDEX as CODES, UnknownCode};
 pub use files::{Files, Folder};
 pub use finding::{Fault, Finding, Findings, Place, Severity};
+pub use foreign::Start;
 pub use paths::{End, Leg, UpdatePath, paths, svg as draw_paths};
 pub use remote::{Remote, RemoteError};
 pub use simulate::{Simulated, base_url, simulate};
@@ -58,6 +62,9 @@ pub struct Terms<'a> {
     /// Seconds that what is signed has to count for yet; `None` for a quarter of
     /// its life.
     pub min_left: Option<u64>,
+    /// Where to look for what a site without an index offers; `None` if it has to be
+    /// Towline's.
+    pub start: Option<Start<'a>>,
 }
 
 /// Checks a site; no errors mean that its clients can use all of it.
@@ -69,6 +76,7 @@ pub fn check(files: &impl Files) -> Vec<Finding> {
         secrets: &secrets,
         known: &known,
         min_left: None,
+        start: None,
     };
     inspect(files, &terms).take_errors()
 }
@@ -76,9 +84,19 @@ pub fn check(files: &impl Files) -> Vec<Finding> {
 /// Checks a site on these terms.
 pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     let mut findings = Findings::default();
+    let told = terms.start.filter(|start| start.document.is_some());
+    if let Some(found) = told.and_then(|start| foreign::inspect(files, start, terms.secrets)) {
+        return found;
+    }
     let index = match read_index(files) {
         Ok(index) => index,
         Err(fault) => {
+            let start = terms.start.filter(|_| fault.code() == Code::FileMissing);
+            if let Some(found) =
+                start.and_then(|start| foreign::inspect(files, start, terms.secrets))
+            {
+                return found;
+            }
             findings.add([fault.of(INDEX)]);
             return findings;
         }
@@ -168,6 +186,15 @@ fn read_targets(
         (path.to_owned(), facts)
     };
     wanted.into_par_iter().map(read).collect()
+}
+
+/// Where a link of a document leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Link {
+    /// To a file of the site.
+    Inside(String),
+    /// To this URL.
+    Elsewhere(String),
 }
 
 /// Says that the index does not know a file.

@@ -336,8 +336,14 @@ mod tests {
 
         fn problems(&self) -> Vec<crate::check::Finding> {
             let (secrets, known) = (Secrets::default(), BTreeSet::new());
-            let terms =
-                Terms { now: NOW, project: None, secrets: &secrets, known: &known, min_left: None };
+            let terms = Terms {
+                now: NOW,
+                project: None,
+                secrets: &secrets,
+                known: &known,
+                min_left: None,
+                start: None,
+            };
             inspect(&Folder::new(&self.root.join("dist/site")), &terms).take_errors()
         }
 

@@ -437,6 +437,7 @@ impl Site {
             known: &known,
             // Those that are kept without their key are warned of.
             min_left: Some(0),
+            start: None,
         };
         let mut findings = check::inspect(&check::Folder::new(&staged), &terms);
         findings.allow(allowed);

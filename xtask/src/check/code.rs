@@ -107,6 +107,15 @@ codes! {
         OtadataNotBlank = "otadata-not-blank",
         AppDiffers = "app-differs",
         FactoryDiffers = "factory-differs",
+        ChipFamilyUnknown = "chip-family-unknown",
+        ImageShared = "image-shared",
+        LinkBroken = "link-broken",
+        LinkInsecure = "link-insecure",
+        Md5Differs = "md5-differs",
+        NotAnApp = "not-an-app",
+        OtadataMissing = "otadata-missing",
+        PartUnaligned = "part-unaligned",
+        PathRelative = "path-relative",
         OwnSecretKey = "own-secret-key",
         SecretKey = "secret-key",
         KeysInRepository = "keys-in-repository",
@@ -120,9 +129,15 @@ codes! {
     Warning {
         RecordedSecretKey = "recorded-secret-key",
         DeadEnd = "dead-end",
+        MutableName = "mutable-name",
+        VersionNotSemver = "version-not-semver",
+        SlotNearlyFull = "slot-nearly-full",
+        SlotsUnequal = "slots-unequal",
     }
     Note {
         AllowUnused = "allow-unused",
+        NotChecked = "not-checked",
+        Unauthenticated = "unauthenticated",
         YankedAhead = "yanked-ahead",
     }
 }

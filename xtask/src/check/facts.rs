@@ -8,9 +8,15 @@
 //! So the memory of a check is bounded by the largest files, one a thread, however
 //! many there are.
 
+mod flash;
+
+pub(super) use flash::{Element, Image, What};
+
 use super::{Fault, Finding, compare};
 use crate::{placement::parse_table, site::IndexArtifact, store};
 use esp_idf_part::PartitionTable;
+use md5::{Digest, Md5};
+use memchr::memmem;
 use std::{collections::BTreeMap, ops::Range};
 use towline::image::{self, Head, Header, ImageError};
 use towline_descriptor::Sha256;
@@ -23,6 +29,9 @@ const MAX_TABLE: usize = 0x1000;
 
 /// How erased flash reads.
 const ERASED: u8 = 0xFF;
+
+/// How the packets of Improv over the serial line begin, with the number of the format.
+const IMPROV: &[u8] = b"IMPROV\x01";
 
 /// The facts of all files, or why one cannot be read.
 pub(super) type AllFacts = BTreeMap<String, Result<Facts, Fault>>;
@@ -49,6 +58,12 @@ pub(super) struct Facts {
     pub pieces: (Vec<Option<Sha256>>, bool),
     /// What rules found that need all of its bytes.
     pub found: Vec<Finding>,
+    /// The images and tables that it holds, if they were looked for.
+    pub elements: Vec<Element>,
+    /// Whether its firmware sets up Wi-Fi by Improv for certain.
+    pub improv: bool,
+    /// MD5 of its bytes, in hex.
+    pub md5: String,
 }
 
 impl Facts {
@@ -70,6 +85,29 @@ impl Facts {
                 is_blank_between(bytes, pieces),
             ),
             found: Vec::new(),
+            elements: Vec::new(),
+            improv: false,
+            md5: String::new(),
+        }
+    }
+
+    /// Reduces a file of a site without an index to what is known of it. Its first byte
+    /// goes to `base` in flash.
+    pub(super) fn of_flash(bytes: &[u8], base: u64) -> Self {
+        let md5 = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        Self {
+            elements: flash::elements(bytes, base),
+            improv: memmem::find(bytes, IMPROV).is_some(),
+            md5,
+            ..Self::of(bytes, &[])
+        }
+    }
+
+    /// Returns the app if the file is an app image and nothing else.
+    pub(super) fn app_alone(&self) -> Option<&Image> {
+        match self.elements.as_slice() {
+            [Element { at: 0, what: What::Image(image) }] if image.head.is_some() => Some(image),
+            _ => None,
         }
     }
 

@@ -89,7 +89,7 @@ fn known<'f>(files: &'f AllFacts, listed: &IndexArtifact) -> Result<&'f Facts, F
 }
 
 /// Says what is wrong with an image.
-fn image_fault(error: ImageError) -> Fault {
+pub(super) fn image_fault(error: ImageError) -> Fault {
     let code = match error {
         ImageError::Truncated => Code::ImageTruncated,
         ImageError::Checksum => Code::ImageChecksum,

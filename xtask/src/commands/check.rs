@@ -3,7 +3,7 @@
 use super::{sim::embedded_root, site};
 use crate::{
     check::{
-        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Terms, UpdatePath,
+        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Start, Terms, UpdatePath,
         base_url, check_against, draw_paths, inspect,
         report::{Format, Report, Style},
         secrets::{self, Secrets},
@@ -32,19 +32,21 @@ use std::{
 use towline_descriptor::Url;
 use towline_sim::{Net, Scheme};
 
-/// Check a site as its clients will use it.
+/// Check a site as its clients will use it, whatever made it.
 ///
 /// Opens every descriptor with the parser of the device, checks every image as
 /// the bootloader does, compares sizes, hashes, chips, projects and versions,
 /// and looks where each part of a first flash would be written. Verifies roots
 /// and signatures as devices do, and looks for secret keys in the site, and in
 /// the repository of a project whose site is in a folder. Lists all that it finds,
-/// each with a code. Exit code 0: no problem, 1: problems, 2: it could not be
+/// each with a code. Of a site that Towline did not make, it checks manifests of
+/// esp-web-tools and ESPHome, descriptors with version and path, and images. Exit code 0: no problem, 1: problems, 2: it could not be
 /// checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder or URL of the site [default: dist/site].
-    #[arg(value_name = "DIR | URL")]
+    /// Folder or URL of the site, or a manifest or descriptor of it, a file or a URL
+    /// that ends in .json [default: dist/site].
+    #[arg(value_name = "DIR | URL | MANIFEST")]
     site: Option<String>,
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
@@ -117,8 +119,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
             project.site_dir.display().to_string()
         }
     };
-    let is_folder = !name.contains("://");
-    let project = open(global, is_folder.then(|| Path::new(&name)))?;
+    let is_here = !name.contains("://");
+    let is_folder = is_here && Path::new(&name).is_dir();
+    let project = open(global, is_here.then(|| Path::new(&name)))?;
     let chain = project.as_ref().map(Project::chain).transpose()?;
     let secrets = match (&project, &chain) {
         (Some(project), Some(chain)) => site::secrets(project, chain.as_ref()),
@@ -128,6 +131,12 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         .as_ref()
         .zip(chain.as_ref())
         .map(|(project, chain)| (&project.config.project, chain.as_ref()));
+    if is_here && !Path::new(&name).exists() {
+        let hint = "`cargo xtask release` and `cargo xtask site` make the site of a project";
+        return Err(Hinted::new(format!("{name} is not there"), hint).into());
+    }
+    let (root, document) = split(&name);
+    let base = (!is_here).then(|| format!("{}/", root.trim_end_matches('/')));
     let terms = Terms {
         // Not that of a reproducible build: devices go by the true one.
         now: args.now.unwrap_or_else(signing::clock),
@@ -135,12 +144,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         secrets: &secrets,
         known: &BTreeSet::new(),
         min_left: args.min_days.map(|days| u64::from(days) * DAY),
+        start: Some(Start { document, base: base.as_deref() }),
     };
-    if is_folder && !Path::new(&name).is_dir() {
-        let hint = "`cargo xtask release` and `cargo xtask site` make one";
-        return Err(Hinted::new(format!("{name} is no folder"), hint).into());
-    }
-    let place = Place::new(&name, args)?;
+    let place = Place::new(root, args)?;
     let mut findings = place.inspect(&terms);
     refuse_unreachable(&name, &findings)?;
     let published = match (&args.against, &project) {
@@ -182,6 +188,20 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     print!("{}", report.write(format, style));
     let is_sound = findings.of(Severity::Error).next().is_none();
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Splits what was named into a site, and the document in it that was meant.
+fn split(name: &str) -> (&str, Option<&str>) {
+    match name.strip_prefix('/') {
+        _ if name.contains("://") => match name.rsplit_once('/') {
+            Some((root, document)) if document.ends_with(".json") => (root, Some(document)),
+            _ => (name, None),
+        },
+        _ if !Path::new(name).is_file() => (name, None),
+        // What it leads to may be beside its folder.
+        Some(path) => ("/", Some(path)),
+        None => (".", Some(name)),
+    }
 }
 
 /// Refuses a site that nothing can be told of.

@@ -1,6 +1,7 @@
 //! The command `check`: what it says in each format, what is allowed, and how it
 //! ends.
 
+mod foreign;
 mod rules;
 
 use crate::support::{Project, text};
@@ -83,7 +84,7 @@ fn what_is_meant_passes_with_its_reason_on_the_command_line_and_in_the_configura
 fn what_cannot_be_checked_ends_with_2() {
     let project = released();
     for (arguments, expected) in [
-        (&["nowhere"][..], "nowhere is no folder"),
+        (&["nowhere"][..], "nowhere is not there"),
         (&["http://127.0.0.1:9/"], "cannot be reached"),
         (&["--allow", "gone"], "says no reason"),
         (&["--allow", "gonne=x"], "did you mean `gone`?"),

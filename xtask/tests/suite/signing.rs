@@ -72,7 +72,8 @@ fn problems(project: &Project, arguments: &[&str]) -> String {
 fn problems_of(site: &Path) -> Vec<Finding> {
     let now = NOW.parse().unwrap();
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
-    let terms = Terms { now, project: None, secrets: &secrets, known: &known, min_left: None };
+    let terms =
+        Terms { now, project: None, secrets: &secrets, known: &known, min_left: None, start: None };
     inspect(&Folder::new(site), &terms).take_errors()
 }
 

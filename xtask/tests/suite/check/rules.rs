@@ -235,7 +235,8 @@ fn each_fault_of_a_sound_site_is_found_by_its_code_and_nothing_else() {
 fn found(site: &Site) -> Vec<Finding> {
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
     let now = NOW.parse().unwrap();
-    let terms = Terms { now, project: None, secrets: &secrets, known: &known, min_left: None };
+    let terms =
+        Terms { now, project: None, secrets: &secrets, known: &known, min_left: None, start: None };
     inspect(&Folder::new(&site.0.path("dist/site")), &terms).all
 }
 

@@ -1,0 +1,212 @@
+//! Which documents a site has that is not Towline's: manifests of esp-web-tools, with
+//! ESPHome's `ota` or without, and descriptors that are a version and a path.
+
+use super::{Code, Fault, Files, Finding, Link};
+use serde::Deserialize;
+use serde_json::Value;
+
+/// Larger documents are none, in bytes: devices have no room for them.
+const MAX_DOCUMENT: usize = 64 << 10;
+
+/// A document of a site.
+#[derive(Debug)]
+pub(super) struct Document {
+    /// Its path.
+    pub path: String,
+    /// What it says.
+    pub says: Says,
+}
+
+/// What a document says.
+#[derive(Debug)]
+pub(super) enum Says {
+    /// What an installer writes.
+    Manifest(Manifest),
+    /// What devices install.
+    Descriptor(Descriptor),
+}
+
+/// A manifest of esp-web-tools.
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub version: Option<String>,
+    #[serde(default)]
+    pub new_install_prompt_erase: bool,
+    pub builds: Vec<Build>,
+}
+
+/// What is written to the boards of a chip.
+#[derive(Debug, Deserialize)]
+pub(super) struct Build {
+    #[serde(rename = "chipFamily")]
+    pub family: String,
+    #[serde(default)]
+    pub parts: Vec<Part>,
+    /// What ESPHome installs.
+    pub ota: Option<Ota>,
+}
+
+/// A file, and where it is written to.
+#[derive(Debug, Deserialize)]
+pub(super) struct Part {
+    pub path: String,
+    pub offset: u32,
+}
+
+/// What ESPHome installs.
+#[derive(Debug, Deserialize)]
+pub(super) struct Ota {
+    pub path: String,
+    pub md5: String,
+}
+
+/// A version and a path, as the firmware of esp32-evse reads them.
+#[derive(Debug, Deserialize)]
+pub(super) struct Descriptor {
+    pub version: String,
+    pub path: String,
+    #[serde(default)]
+    pub sha256: Option<Value>,
+    #[serde(default)]
+    pub signatures: Option<Value>,
+    /// Of Towline's alone.
+    #[serde(default)]
+    pub target: Option<Value>,
+}
+
+impl Document {
+    /// Returns the paths that it leads to.
+    pub(super) fn links(&self) -> Vec<&str> {
+        match &self.says {
+            Says::Descriptor(descriptor) => vec![&descriptor.path],
+            Says::Manifest(manifest) => {
+                let parts = manifest.builds.iter().flat_map(|build| &build.parts);
+                let ota = manifest.builds.iter().filter_map(|build| build.ota.as_ref());
+                parts.map(|part| part.path.as_str()).chain(ota.map(|o| o.path.as_str())).collect()
+            }
+        }
+    }
+}
+
+/// Finds the documents of a site: `told`, or all that can be found.
+pub(super) fn documents(files: &impl Files, told: Option<&str>) -> (Vec<Document>, Vec<Finding>) {
+    let paths = match told {
+        Some(path) => vec![path.to_owned()],
+        None => {
+            let mut paths = files.all();
+            paths.retain(|path| path.ends_with(".json"));
+            paths.sort();
+            paths
+        }
+    };
+    let (mut documents, mut faults) = (Vec::new(), Vec::new());
+    for path in paths {
+        match files.read(&path).and_then(|bytes| read(&bytes, told.is_some())) {
+            Ok(Some(says)) => documents.push(Document { path, says }),
+            Ok(None) => {}
+            Err(fault) => faults.push(fault.of(path)),
+        }
+    }
+    (documents, faults)
+}
+
+/// Reads a document; `None` if it is of another kind, and need not be one of these.
+fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
+    let value: Option<Value> =
+        if bytes.len() > MAX_DOCUMENT { None } else { serde_json::from_slice(bytes).ok() };
+    let has = |key: &str| value.as_ref().is_some_and(|value| value.get(key).is_some());
+    if has("builds") {
+        let manifest: Manifest = serde_json::from_slice(bytes)
+            .map_err(|error| Code::ManifestInvalid.fault(error.to_string()))?;
+        let is_empty = |build: &Build| build.parts.is_empty() && build.ota.is_none();
+        let is_whole = !manifest.builds.is_empty() && !manifest.builds.iter().any(is_empty);
+        Code::ManifestInvalid.unless(is_whole, "has a build without parts, or no build")?;
+        Ok(Some(Says::Manifest(manifest)))
+    } else if has("version") && has("path") {
+        let descriptor: Descriptor = serde_json::from_slice(bytes)
+            .map_err(|error| Code::DescriptorInvalid.fault(error.to_string()))?;
+        Ok(Some(Says::Descriptor(descriptor)))
+    } else if is_told {
+        let message =
+            "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`";
+        Err(Code::ManifestInvalid.fault(message))
+    } else {
+        Ok(None)
+    }
+}
+
+/// Finds where a link of a document leads. `is_there` tells which files the site has.
+pub(super) fn resolve(
+    document: &str,
+    link: &str,
+    base: Option<&str>,
+    is_there: impl Fn(&str) -> bool,
+) -> Link {
+    if let Some((_, rest)) = link.split_once("://") {
+        if let Some(path) = base.and_then(|base| link.strip_prefix(base)) {
+            return Link::Inside(path.to_owned());
+        }
+        // A folder does not say where it is served: the longest path that it has.
+        let path = rest.split(['?', '#']).next().unwrap_or_default();
+        let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+        let found = ends.into_iter().find(|end| base.is_none() && is_there(end));
+        return found.map_or_else(|| Link::Elsewhere(link.to_owned()), |p| Link::Inside(p.into()));
+    }
+    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
+    let from = if link.starts_with('/') { "" } else { folder };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in from.split('/').chain(link.split(['?', '#']).next().unwrap_or_default().split('/'))
+    {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    Link::Inside(parts.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_lead_into_the_site_or_elsewhere() {
+        let there = |path: &str| path == "ota/stable/a.bin";
+        let inside = |path: &str| Link::Inside(path.into());
+        let of = |link| resolve("web/manifest.json", link, None, there);
+        assert_eq!(of("a.bin"), inside("web/a.bin"));
+        assert_eq!(of("../ota/./a.bin?v=2"), inside("ota/a.bin"));
+        assert_eq!(of("/a.bin"), inside("a.bin"));
+        assert_eq!(of("https://a.example/lamp/ota/stable/a.bin"), inside("ota/stable/a.bin"));
+        let elsewhere = "https://a.example/b.bin";
+        assert_eq!(of(elsewhere), Link::Elsewhere(elsewhere.into()));
+        let served = |link| resolve("m.json", link, Some("https://a.example/lamp/"), there);
+        assert_eq!(served("https://a.example/lamp/b.bin"), inside("b.bin"));
+        let other = "https://b.example/ota/stable/a.bin";
+        assert_eq!(served(other), Link::Elsewhere(other.into()));
+    }
+
+    #[test]
+    fn documents_are_told_by_what_they_have() {
+        let says = |text: &str| read(text.as_bytes(), false);
+        assert!(matches!(
+            says("{\"version\":\"1\",\"path\":\"a\"}"),
+            Ok(Some(Says::Descriptor(_)))
+        ));
+        let manifest = r#"{"version":"1","builds":[{"chipFamily":"ESP32","parts":[{"path":"a","offset":0}]}]}"#;
+        assert!(matches!(says(manifest), Ok(Some(Says::Manifest(_)))));
+        for other in ["[]", "5", "{\"name\":\"x\"}", "not JSON"] {
+            assert!(matches!(says(other), Ok(None)), "{other}");
+            assert!(read(other.as_bytes(), true).is_err());
+        }
+        for broken in [
+            manifest.replace("\"offset\":0", "\"offset\":\"0x0\""),
+            manifest.replace("ESP32", "ESP32\",\"chipFamily\":\"ESP32"),
+            "{\"version\":\"1\",\"builds\":[]}".into(),
+            "{\"version\":1,\"path\":\"a\"}".into(),
+        ] {
+            assert!(says(&broken).is_err(), "{broken}");
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! Rules on documents, and on what they lead to.
+
+use crate::check::{
+    Code, Finding, Link,
+    discover::{Build, Descriptor, Document, Manifest, Says},
+    facts::Image,
+    foreign::Site,
+};
+use semver::Version;
+use std::collections::BTreeMap;
+use towline_descriptor::Chip;
+
+/// Chips that installers know and Towline does not publish for.
+const OTHER_FAMILIES: [&str; 8] =
+    ["ESP8266", "ESP32-S31", "RP2040", "RP2350", "BK72xx", "LN882x", "RTL87xx", "NRF52"];
+
+/// The fewest characters of a hash in a name that make it its own.
+const MIN_HASH: usize = 8;
+
+/// Checks all documents.
+pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for document in &site.documents {
+        match &document.says {
+            Says::Manifest(manifest) => found.extend(check_manifest(site, document, manifest)),
+            Says::Descriptor(descriptor) => {
+                found.extend(check_descriptor(site, document, descriptor));
+            }
+        }
+        for link in document.links() {
+            if let Link::Inside(path) = site.resolve(document, link)
+                && let Some(Err(fault)) = site.facts.get(&path)
+            {
+                let message = format!("leads to {path}: {fault}");
+                found.push(Code::LinkBroken.of(&document.path, message));
+            }
+            if link.starts_with("http://") {
+                let message = format!("leads to {link}, which anybody on the way can change");
+                found.push(Code::LinkInsecure.of(&document.path, message));
+            }
+        }
+    }
+    found.extend(not_followed(site));
+    found.extend(shared(site));
+    found
+}
+
+fn check_manifest(site: &Site<'_>, document: &Document, manifest: &Manifest) -> Vec<Finding> {
+    let mut found = Vec::new();
+    if manifest.version.is_none() {
+        let message = "has no version: the installer shows `undefined`";
+        found.push(Code::ManifestInvalid.of(&document.path, message));
+    }
+    for build in &manifest.builds {
+        let family = &build.family;
+        if chip_of_family(family).is_none() && !OTHER_FAMILIES.contains(&family.as_str()) {
+            let message = format!("chipFamily {family} is no chip that an installer knows");
+            found.push(Code::ChipFamilyUnknown.of(&document.path, message));
+        }
+        found.extend(check_ota(site, document, build));
+    }
+    found
+}
+
+/// Returns the chip that a manifest means.
+pub(super) fn chip_of_family(family: &str) -> Option<Chip> {
+    Chip::ALL.iter().copied().find(|chip| chip.family() == family)
+}
+
+/// Checks what ESPHome reads of a build.
+fn check_ota(site: &Site<'_>, document: &Document, build: &Build) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let Some(ota) = &build.ota else { return found };
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    let family = &build.family;
+    if ota.md5.len() != 32 || !ota.md5.bytes().all(is_hex) {
+        let message = format!("the md5 for {family} is not 32 digits of hex in lower case");
+        found.push(Code::Md5Differs.of(&document.path, message));
+    } else if let Some((path, facts)) = site.facts_of(document, &ota.path)
+        && facts.md5 != ota.md5
+    {
+        let message =
+            format!("the md5 for {family} is {}, that of {path} is {}", ota.md5, facts.md5);
+        found.push(Code::Md5Differs.of(&document.path, message));
+    }
+    found.extend(check_update(site, document, &ota.path, chip_of_family(family)).1);
+    found
+}
+
+fn check_descriptor(site: &Site<'_>, document: &Document, descriptor: &Descriptor) -> Vec<Finding> {
+    let mut found = Vec::new();
+    let mut report = |code: Code, message: String| found.push(code.of(&document.path, message));
+    let Descriptor { version, path, .. } = descriptor;
+    if !path.contains("://") {
+        report(Code::PathRelative, format!("path {path} is not a whole URL"));
+    }
+    if let Err(error) = Version::parse(version) {
+        let prefix = version.strip_prefix('v').is_some_and(|rest| Version::parse(rest).is_ok());
+        let why = if prefix { "has a `v` before it".to_owned() } else { error.to_string() };
+        report(Code::VersionNotSemver, format!("version {version} is no semantic version: {why}"));
+    }
+    if descriptor.sha256.is_none() && descriptor.signatures.is_none() {
+        report(Code::Unauthenticated, "says neither hash nor signature of the image".into());
+    }
+    let (app, faults) = check_update(site, document, path, chip_in(&document.path));
+    found.extend(faults);
+    let hash = site.facts_of(document, path).map(|(_, facts)| facts.sha256.to_string());
+    let has_hash = hash.is_some_and(|hash| path.contains(&hash[..MIN_HASH]));
+    if !path.contains(version.trim_start_matches('v')) && !has_hash {
+        let message =
+            format!("path {path} has neither version nor hash in it: it changes in place");
+        found.push(Code::MutableName.of(&document.path, message));
+    }
+    if let Some(head) = app.and_then(|app| app.head.as_ref())
+        && head.app.version.as_str() != version
+    {
+        let message = format!("offers version {version}, its image has {}", head.app.version);
+        found.push(Code::VersionMismatch.of(&document.path, message));
+    }
+    found
+}
+
+/// Checks that an update is an app, and for the chip. Returns the app.
+fn check_update<'s>(
+    site: &'s Site<'_>,
+    document: &Document,
+    link: &str,
+    chip: Option<Chip>,
+) -> (Option<&'s Image>, Vec<Finding>) {
+    let mut found = Vec::new();
+    let Some((path, facts)) = site.facts_of(document, link) else { return (None, found) };
+    let Some(app) = facts.app_alone() else {
+        let message = format!("leads to {path}, which is no app image: no device can install it");
+        found.push(Code::NotAnApp.of(&document.path, message));
+        return (None, found);
+    };
+    if let Some(chip) = chip
+        && chip.id() != app.header.chip_id
+    {
+        let id = app.header.chip_id;
+        let of = Chip::from_id(id).map_or_else(|| format!("chip id {id}"), |chip| chip.to_string());
+        let message = format!("is for an {chip}, and leads to {path}, which is for {of}");
+        found.push(Code::ChipMismatch.of(&document.path, message));
+    }
+    (Some(app), found)
+}
+
+/// Returns the chip that a path names: as the whole of a folder or of the name of the
+/// file, or at its start. `esp32` at the start of more is a brand.
+pub(super) fn chip_in(path: &str) -> Option<Chip> {
+    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
+    let parts: Vec<_> =
+        path.rsplit('/').map(|part| plain(part.split('.').next().unwrap_or(part))).collect();
+    let named = |part: &String, is: fn(&str, &str) -> bool| {
+        let chips = Chip::ALL.iter().copied().filter(|chip| is(part, chip.name()));
+        chips.max_by_key(|chip| chip.name().len())
+    };
+    let whole = parts.iter().find_map(|part| named(part, |part, chip| part == chip));
+    let starts = |part: &str, chip: &str| chip != "esp32" && part.starts_with(chip);
+    whole.or_else(|| parts.first().and_then(|stem| named(stem, starts)))
+}
+
+/// Says once what was not looked at.
+fn not_followed(site: &Site<'_>) -> Option<Finding> {
+    let mut elsewhere = BTreeMap::new();
+    for document in &site.documents {
+        for link in document.links() {
+            if let Link::Elsewhere(url) = site.resolve(document, link) {
+                elsewhere.insert(url, &document.path);
+            }
+        }
+    }
+    let (first, document) = elsewhere.first_key_value()?;
+    let host = first.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let message = match elsewhere.len() {
+        1 => format!("a link leads elsewhere, to {host}/, and was not followed"),
+        count => format!("{count} links lead elsewhere, such as to {host}/, and were not followed"),
+    };
+    Some(Code::NotChecked.of(*document, message))
+}
+
+/// Finds descriptors that say different versions of one file.
+fn shared(site: &Site<'_>) -> Vec<Finding> {
+    let mut first: BTreeMap<&str, (&Document, &str)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for document in &site.documents {
+        let Says::Descriptor(Descriptor { version, path, .. }) = &document.says else { continue };
+        let (other, theirs) = *first.entry(path).or_insert((document, version));
+        if theirs != version {
+            let message =
+                format!("offers version {version} at {path}, which {} calls {theirs}", other.path);
+            found.push(Code::ImageShared.of(&document.path, message));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_brand_in_a_name_is_no_chip() {
+        for (path, chip) in [
+            ("ota/stable/esp32.json", Some(Chip::Esp32)),
+            ("ota/stable/esp32-s3.json", Some(Chip::Esp32s3)),
+            ("esp32c6/app.bin", Some(Chip::Esp32c6)),
+            ("esp32c61-lamp.bin", Some(Chip::Esp32c61)),
+            ("esp32s2-evse.ota.bin", Some(Chip::Esp32s2)),
+            ("esp32-evse.ota.bin", None),
+            ("lamp.json", None),
+        ] {
+            assert_eq!(chip_in(path), chip, "{path}");
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! Sites that Towline did not make: a sound one, broken in one way for each rule, and
+//! one of the field as it is published.
+
+use super::released;
+use crate::support::{Project, app_image, repository, text, xtask};
+use serde_json::{Value, json};
+use std::{collections::BTreeSet, fs, path::Path};
+use towline_descriptor::Chip;
+use xtask::store::artifact_of;
+
+const MANIFEST: &str = "web/manifest.json";
+const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
+const APP: &str = "ota/stable/lamp-1.0.0.bin";
+
+/// A folder with a manifest, a descriptor and images.
+struct Site {
+    dir: tempfile::TempDir,
+    /// Where the images come from.
+    project: Project,
+}
+
+impl Site {
+    /// Makes a sound one: parts with their offsets, and an app for updates.
+    fn new() -> Self {
+        let project = released();
+        project.done(&["build", "--out", "parts"]);
+        let site = Self { dir: tempfile::tempdir().unwrap(), project };
+        let mut parts = Vec::new();
+        for (role, offset) in
+            [("bootloader", 0), ("partition-table", 0x8000), ("otadata", 0xD000), ("app", 0x1_0000)]
+        {
+            site.write(&format!("web/{role}.bin"), site.part(role));
+            parts.push(json!({ "path": format!("{role}.bin"), "offset": offset }));
+        }
+        site.write(APP, site.part("app"));
+        let manifest = json!({
+            "name": "lamp",
+            "version": "1.0.0",
+            "new_install_prompt_erase": true,
+            "builds": [{ "chipFamily": "ESP32-C3", "parts": parts }],
+        });
+        site.write(MANIFEST, manifest.to_string());
+        site.write(DESCRIPTOR, site.descriptor().to_string());
+        site
+    }
+
+    fn descriptor(&self) -> Value {
+        let sha256 = artifact_of(&self.part("app")).unwrap().sha256;
+        let path = format!("https://a.example/lamp/{APP}");
+        json!({ "version": "1.0.0", "path": path, "sha256": sha256 })
+    }
+
+    /// Returns what was built for the chip.
+    fn part(&self, role: &str) -> Vec<u8> {
+        fs::read(self.project.path(format!("parts/esp32c3-{role}.bin"))).unwrap()
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        fs::write(self.path(path), bytes).unwrap();
+    }
+
+    fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+        let mut document = serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap();
+        change(&mut document);
+        self.write(path, document.to_string());
+    }
+
+    fn replace(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+        let mut bytes = fs::read(self.path(path)).unwrap();
+        change(&mut bytes);
+        self.write(path, bytes);
+    }
+
+    /// Changes the app wherever it is.
+    fn app(&self, change: impl Fn(&mut Vec<u8>)) {
+        self.replace(APP, &change);
+        self.replace("web/app.bin", &change);
+    }
+
+    /// Publishes one file for all parts.
+    fn merge(&self) {
+        self.write("web/factory.bin", self.part("factory"));
+        self.edit(MANIFEST, |manifest| {
+            manifest["builds"][0]["parts"] = json!([{ "path": "factory.bin", "offset": 0 }]);
+        });
+    }
+}
+
+/// Returns the codes of what is found, with the places.
+fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
+    let output = xtask(dir, &[&["check", "--json"], arguments].concat());
+    let json: Value = serde_json::from_slice(&output.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
+    let lists = ["problems", "warnings", "notes"].map(|list| json[list].clone());
+    let rows = lists.iter().flat_map(|list| list.as_array().into_iter().flatten());
+    let field = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
+    rows.map(|row| (field(row, "code"), field(row, "path"))).collect()
+}
+
+type Break = fn(&Site);
+
+const RULES: &[(&str, Break)] = &[
+    ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["builds"] = json!([]))),
+    ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["version"] = Value::Null)),
+    ("chip-family-unknown", |s| {
+        s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32C3".into())
+    }),
+    ("chip-mismatch", |s| s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32-S3".into())),
+    ("chip-mismatch", |s| {
+        fs::rename(s.path(DESCRIPTOR), s.path("ota/stable/esp32s3.json")).unwrap()
+    }),
+    ("part-unaligned", |s| {
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0xD010.into())
+    }),
+    ("parts-overlap", |s| {
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0x1_1000.into())
+    }),
+    ("part-misplaced", |s| {
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][3]["offset"] = 0x2_0000.into())
+    }),
+    ("bootloader-offset", |s| {
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][0]["offset"] = 0x1000.into())
+    }),
+    ("part-missing", |s| {
+        s.edit(MANIFEST, |m| drop(m["builds"][0]["parts"].as_array_mut().unwrap().remove(0)));
+    }),
+    ("link-broken", |s| fs::remove_file(s.path("web/app.bin")).unwrap()),
+    ("link-insecure", |s| {
+        s.edit(DESCRIPTOR, |d| d["path"] = format!("http://a.example/lamp/{APP}").into());
+    }),
+    ("settings-overwritten", Site::merge),
+    ("partition-table-invalid", |s| s.replace("web/partition-table.bin", |table| table[40] ^= 1)),
+    ("image-checksum", |s| s.replace("web/app.bin", |app| app[20_000] ^= 1)),
+    ("image-truncated", |s| s.replace(APP, |app| app.truncate(20_000))),
+    ("version-mismatch", |s| s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.1", 40_000))),
+    ("app-differs", |s| s.write(APP, app_image(Chip::Esp32c3, "lamp", "1.0.0", 40_016))),
+    ("slot-too-small", |s| {
+        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_910_000))
+    }),
+    ("slot-nearly-full", |s| {
+        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_890_000))
+    }),
+    ("descriptor-invalid", |s| s.edit(DESCRIPTOR, |d| d["version"] = 1.into())),
+    ("path-relative", |s| s.edit(DESCRIPTOR, |d| d["path"] = "lamp-1.0.0.bin".into())),
+    ("version-not-semver", |s| {
+        s.edit(DESCRIPTOR, |d| d["version"] = "v1.0.0".into());
+        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "v1.0.0", 40_000));
+    }),
+    ("unauthenticated", |s| {
+        s.edit(DESCRIPTOR, |d| drop(d.as_object_mut().unwrap().remove("sha256")))
+    }),
+    ("mutable-name", |s| {
+        fs::rename(s.path(APP), s.path("ota/stable/lamp.bin")).unwrap();
+        s.edit(DESCRIPTOR, |d| d["path"] = "https://a.example/lamp/ota/stable/lamp.bin".into());
+    }),
+    ("not-an-app", |s| s.write(APP, s.part("factory"))),
+    ("image-shared", |s| {
+        s.write("ota/testing/lamp.json", s.descriptor().to_string());
+        s.edit("ota/testing/lamp.json", |d| d["version"] = "1.1.0".into());
+    }),
+    ("not-checked", |s| {
+        s.edit(DESCRIPTOR, |d| d["path"] = "https://b.example/lamp-1.0.0.bin".into())
+    }),
+    ("md5-differs", |s| {
+        s.edit(MANIFEST, |m| {
+            let ota = json!({ "path": "app.bin", "md5": "d41d8cd98f00b204e9800998ecf8427e" });
+            m["builds"][0]["ota"] = ota;
+        });
+    }),
+];
+
+#[test]
+fn each_fault_of_a_sound_site_of_others_is_found_by_its_code() {
+    let site = Site::new();
+    assert_eq!(found(site.dir.path(), &["."]), []);
+    for (code, break_it) in RULES {
+        let site = Site::new();
+        break_it(&site);
+        let found = found(site.dir.path(), &["."]);
+        let codes: BTreeSet<_> = found.iter().map(|(code, _)| code.as_str()).collect();
+        let mut expected = BTreeSet::from([*code]);
+        // Two channels that share an image cannot both be right about its version.
+        if *code == "image-shared" {
+            expected.insert("version-mismatch");
+        }
+        assert_eq!(codes, expected, "{found:?}");
+    }
+}
+
+#[test]
+fn one_document_is_checked_alone() {
+    let site = Site::new();
+    site.replace(APP, |app| app.truncate(20_000));
+    assert_eq!(found(site.dir.path(), &[MANIFEST]), []);
+    site.edit(MANIFEST, |manifest| manifest["builds"][0]["chipFamily"] = "ESP32-S3".into());
+    let path = site.path(MANIFEST);
+    let codes = |found: Vec<(String, String)>| found.into_iter().map(|(code, _)| code).collect();
+    let codes: BTreeSet<String> = codes(found(site.dir.path(), &[path.to_str().unwrap()]));
+    assert_eq!(codes, BTreeSet::from(["chip-mismatch".to_owned()]));
+}
+
+#[test]
+fn an_image_in_a_folder_of_its_own_is_checked_too() {
+    let site = Site::new();
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("factory.bin"), site.part("factory")).unwrap();
+    fs::write(dir.path().join("esp32c3.bin"), site.part("app")).unwrap();
+    assert_eq!(found(dir.path(), &["."]), []);
+    fs::rename(dir.path().join("esp32c3.bin"), dir.path().join("esp32s3.bin")).unwrap();
+    assert_eq!(found(dir.path(), &["."]), [("chip-mismatch".into(), "esp32s3.bin".into())]);
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(found(empty.path(), &["."]), [("file-missing".into(), "releases.json".into())]);
+}
+
+/// The files of esp32-evse as they are published, laid out as they are served.
+#[test]
+fn a_real_site_of_the_field_is_blamed_for_what_is_wrong_alone() {
+    let data = repository().join("../shared/data/esp32-evse");
+    if !data.join("manifest.json").exists() {
+        eprintln!("not run: {} is not there", data.display());
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for folder in ["ota/stable", "web-installer"] {
+        fs::create_dir_all(dir.path().join(folder)).unwrap();
+    }
+    for (from, to) in [
+        ("esp32-v2.1.1.json", "ota/stable/esp32.json"),
+        ("esp32-v2.1.1.ota.bin", "ota/stable/esp32-evse.ota.bin"),
+        ("esp32-v2.1.1.factory.bin", "web-installer/esp32-evse.factory.bin"),
+        ("manifest.json", "web-installer/manifest.json"),
+    ] {
+        fs::copy(data.join(from), dir.path().join(to)).unwrap();
+    }
+    let (manifest, descriptor) = ("web-installer/manifest.json", "ota/stable/esp32.json");
+    let expected = [
+        ("settings-overwritten", manifest),
+        ("mutable-name", descriptor),
+        ("version-not-semver", descriptor),
+        ("unauthenticated", descriptor),
+        ("not-checked", manifest),
+    ];
+    let expected = expected.map(|(code, path)| (code.to_owned(), path.to_owned()));
+    let found: BTreeSet<_> = found(dir.path(), &["."]).into_iter().collect();
+    assert_eq!(found, BTreeSet::from(expected));
+}
