@@ -153,7 +153,7 @@ impl<'i> Board<'i> {
                 Some((&release.version, release.targets.iter().find(image)?))
             })
         };
-        let oldest = held(self.index).last().map(|(_, image)| image);
+        let oldest = held(self.index).next_back().map(|(_, image)| image);
         let dropped = self.index.dropped.iter().rev().zip(iter::repeat(oldest));
         let dropped = dropped.filter_map(|(version, oldest)| Some((version, oldest?)));
         let mut starts: Vec<_> = held(self.index).chain(dropped).collect();
