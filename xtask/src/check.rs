@@ -97,6 +97,13 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
             {
                 return found;
             }
+            // Without an index, a host does not say what it has.
+            let fault = match start.and_then(|start| start.base) {
+                Some(base) => fault.and(&format!(
+                    "; if Towline did not make the site, name its manifest, such as {base}manifest.json"
+                )),
+                None => fault,
+            };
             findings.add([fault.of(INDEX)]);
             return findings;
         }

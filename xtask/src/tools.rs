@@ -216,7 +216,8 @@ fn oracles(root: &Path) -> Finding {
     if std::fs::read(dir.join("requirements.txt")).is_ok_and(|installed| installed == wanted) {
         return Finding::ok("python oracles", dir.display().to_string());
     }
-    let script = "python3 -m venv \"$0\" && \"$0/bin/pip\" install --quiet --requirement \"$1\" && cp \"$1\" \"$0/\"";
+    // What is needed from npm is named in a comment.
+    let script = "python3 -m venv \"$0\" && \"$0/bin/pip\" install --quiet --requirement \"$1\" && npm install --silent --no-save --ignore-scripts --prefix \"$0\" $(sed -n 's/^# npm: //p' \"$1\") && cp \"$1\" \"$0/\"";
     let (dir, requirements) = (dir.display().to_string(), requirements.display().to_string());
     Finding::missing("python oracles", "not installed", &["sh", "-c", script, &dir, &requirements])
 }

@@ -65,6 +65,13 @@ impl Fault {
         self
     }
 
+    /// Says more.
+    #[must_use]
+    pub(super) fn and(mut self, more: &str) -> Self {
+        self.message += more;
+        self
+    }
+
     /// Tells the file that is at fault.
     pub fn of(self, file: impl Into<String>) -> Finding {
         let Self { code, message, offset } = self;

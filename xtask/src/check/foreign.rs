@@ -48,7 +48,8 @@ impl Site<'_> {
 pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -> Option<Findings> {
     let (documents, faults) = documents(files, start.document);
     let is_ours = |document: &Document| match &document.says {
-        Says::Descriptor(descriptor) => descriptor.target.is_some(),
+        // Of a signed one, the target is in what is signed.
+        Says::Descriptor(d) => d.target.is_some() || d.signatures.is_some(),
         Says::Manifest(_) => false,
     };
     if start.document.is_none() && documents.iter().any(is_ours) {

@@ -38,9 +38,10 @@ use towline_sim::{Net, Scheme};
 /// the bootloader does, compares sizes, hashes, chips, projects and versions,
 /// and looks where each part of a first flash would be written. Verifies roots
 /// and signatures as devices do, and looks for secret keys in the site, and in
-/// the repository of a project whose site is in a folder. Lists all that it finds,
-/// each with a code. Of a site that Towline did not make, it checks manifests of
-/// esp-web-tools and ESPHome, descriptors with version and path, and images. Exit code 0: no problem, 1: problems, 2: it could not be
+/// the repository of a project whose site is in a folder. Of a site that Towline
+/// did not make, it checks manifests of esp-web-tools, with the `ota` of ESPHome or
+/// without, descriptors that are a version and a path, and images. Lists all that it
+/// finds, each with a code. Exit code 0: no problem, 1: problems, 2: it could not be
 /// checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
@@ -190,15 +191,19 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Splits what was named into a site, and the document in it that was meant.
+/// Splits what was named into a site, and the document in it that was meant. What a
+/// document leads to may be beside its folder.
 fn split(name: &str) -> (&str, Option<&str>) {
-    match name.strip_prefix('/') {
-        _ if name.contains("://") => match name.rsplit_once('/') {
-            Some((root, document)) if document.ends_with(".json") => (root, Some(document)),
+    if let Some((scheme, rest)) = name.split_once("://") {
+        return match rest.split_once('/') {
+            Some((host, path)) if path.ends_with(".json") => {
+                (&name[..scheme.len() + "://".len() + host.len()], Some(path))
+            }
             _ => (name, None),
-        },
+        };
+    }
+    match name.strip_prefix('/') {
         _ if !Path::new(name).is_file() => (name, None),
-        // What it leads to may be beside its folder.
         Some(path) => ("/", Some(path)),
         None => (".", Some(name)),
     }
@@ -314,4 +319,19 @@ fn served(root: &Path, base_url: &str) -> Result<Net> {
     // As long as this program runs.
     thread::spawn(move || server.run(|_| {}));
     Ok(Net::new(Scheme::Https, Some(ca.path()))?.rehearsed_at(Some(address)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_document_is_told_from_a_site() {
+        let site = "https://a.example/lamp/";
+        assert_eq!(split(site), (site, None));
+        let expected = ("https://a.example:8443", Some("lamp/web/manifest.json"));
+        assert_eq!(split("https://a.example:8443/lamp/web/manifest.json"), expected);
+        assert_eq!(split("src"), ("src", None));
+        assert_eq!(split("Cargo.toml"), (".", Some("Cargo.toml")));
+    }
 }

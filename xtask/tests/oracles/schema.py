@@ -8,7 +8,8 @@ refuses fields that the schema does not name, which the schema itself allows.
 import json
 import sys
 
-from jsonschema import Draft202012Validator
+from jsonschema import FormatChecker
+from jsonschema.validators import validator_for
 
 
 def closed(schema):
@@ -24,9 +25,10 @@ def closed(schema):
 
 
 question = json.load(sys.stdin)
-Draft202012Validator.check_schema(question["schema"])
+Validator = validator_for(question["schema"])
+Validator.check_schema(question["schema"])
 schema = closed(question["schema"]) if question["strict"] else question["schema"]
-validator = Draft202012Validator(schema)
+validator = Validator(schema, format_checker=FormatChecker())
 faults = [
     [f"{error.json_path}: {error.message}" for error in validator.iter_errors(document)]
     for document in question["documents"]

@@ -27,7 +27,7 @@ pub(in crate::check) struct Element {
 #[derive(Debug)]
 pub(in crate::check) enum What {
     /// An image of an app, or of a bootloader.
-    Image(Image),
+    Image(Box<Image>),
     /// A partition table.
     Table(Result<PartitionTable, String>),
 }
@@ -46,7 +46,10 @@ pub(in crate::check) struct Image {
 pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
     let image_at = |place: u64| {
         let at = place.checked_sub(base)?;
-        Some(Element { at, what: What::Image(image(bytes.get(usize::try_from(at).ok()?..)?)?) })
+        Some(Element {
+            at,
+            what: What::Image(Box::new(image(bytes.get(usize::try_from(at).ok()?..)?)?)),
+        })
     };
     if let Some(alone) = alone(bytes) {
         return vec![Element { at: 0, what: alone }];
@@ -76,7 +79,7 @@ pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
 /// Returns what a file is that is one thing alone.
 fn alone(bytes: &[u8]) -> Option<What> {
     let is_app = bytes.first_chunk().is_some_and(|head| Head::parse(head).is_ok());
-    if is_app { Some(What::Image(image(bytes)?)) } else { table(bytes).map(What::Table) }
+    if is_app { Some(What::Image(Box::new(image(bytes)?))) } else { table(bytes).map(What::Table) }
 }
 
 fn table(bytes: &[u8]) -> Option<Result<PartitionTable, String>> {
@@ -87,8 +90,10 @@ fn table(bytes: &[u8]) -> Option<Result<PartitionTable, String>> {
     rows.starts_with(&TABLE_MAGIC).then(|| parse_table(rows.to_vec()))
 }
 
+/// Reads an image, if it is for a chip that we know: those of an ESP8266 start alike,
+/// and are another format.
 fn image(bytes: &[u8]) -> Option<Image> {
-    let header = Header::parse(bytes.first_chunk()?).ok()?;
+    let header = Header::parse(bytes.first_chunk()?).ok().filter(|h| h.chip().is_some())?;
     let mut check = ImageCheck::new();
     let whole = check
         .update_to_end(bytes)

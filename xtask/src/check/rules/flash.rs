@@ -68,6 +68,8 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
     for document in &site.documents {
         let Says::Manifest(manifest) = &document.says else { continue };
         for build in &manifest.builds {
+            // Those of other makers are another format.
+            let Some(chip) = chip_of_family(&build.family) else { continue };
             let written = build.parts.iter().map(|part| {
                 let (path, facts) = site.facts_of(document, &part.path)?;
                 Some(Written { path, at: part.offset.into(), facts })
@@ -75,7 +77,7 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             // What is elsewhere cannot be judged.
             let Some(files) = written.collect::<Option<Vec<_>>>() else { continue };
             seen.extend(files.iter().map(|file| file.path));
-            let flash = Flash::of(files, chip_of_family(&build.family));
+            let flash = Flash::of(files, Some(chip));
             found.extend(flash.check());
             found.extend(flash.parts(document));
             found.extend(flash.settings(document, manifest));
@@ -98,8 +100,8 @@ impl<'a> Flash<'a> {
             for element in &facts.elements {
                 let (in_file, at) = (element.at, at + element.at);
                 match &element.what {
-                    What::Image(what) => images.push(Lying { path: *path, in_file, at, what }),
-                    What::Table(what) => tables.push(Lying { path: *path, in_file, at, what }),
+                    What::Image(what) => images.push(Lying { path, in_file, at, what: &**what }),
+                    What::Table(what) => tables.push(Lying { path, in_file, at, what }),
                 }
             }
         }
@@ -133,7 +135,7 @@ impl<'a> Flash<'a> {
         for table in &self.tables {
             match table.what {
                 Err(error) => {
-                    found.push(table.of(Code::PartitionTableInvalid.fault(error.clone())))
+                    found.push(table.of(Code::PartitionTableInvalid.fault(error.clone())));
                 }
                 Ok(parsed) => found.extend(self.check_table(table, parsed)),
             }
@@ -205,8 +207,8 @@ impl<'a> Flash<'a> {
         let (Ok((size, _)), Some(slot)) = (app.what.whole, smallest_slot(partitions)) else {
             return Vec::new();
         };
-        let slot = u64::from(slot);
-        let fault = if size > slot.max(place.size().into()) || size > slot {
+        let slot = u64::from(slot.min(place.size()));
+        let fault = if size > slot {
             Code::SlotTooSmall.fault(format!("has {size} bytes, and the smallest slot {slot}"))
         } else if size * 100 >= slot * NEARLY_FULL {
             let percent = size * 100 / slot;
@@ -287,9 +289,8 @@ fn differing(site: &Site<'_>) -> Vec<Finding> {
     for (path, facts) in &site.facts {
         let elements = facts.iter().flat_map(|facts| &facts.elements);
         for element in elements {
-            let What::Image(Image { header, head: Some(head), whole: Ok((_, sha256)) }) =
-                &element.what
-            else {
+            let What::Image(image) = &element.what else { continue };
+            let Image { header, head: Some(head), whole: Ok((_, sha256)) } = &**image else {
                 continue;
             };
             let (project, version) = (head.app.project_name.as_str(), head.app.version.as_str());

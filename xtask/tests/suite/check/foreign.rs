@@ -4,9 +4,9 @@
 use super::released;
 use crate::support::{Project, app_image, repository, text, xtask};
 use serde_json::{Value, json};
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{collections::BTreeSet, fs, path::Path, thread};
 use towline_descriptor::Chip;
-use xtask::store::artifact_of;
+use xtask::{serve::Server, store::artifact_of};
 
 const MANIFEST: &str = "web/manifest.json";
 const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
@@ -108,23 +108,23 @@ const RULES: &[(&str, Break)] = &[
     ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["builds"] = json!([]))),
     ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["version"] = Value::Null)),
     ("chip-family-unknown", |s| {
-        s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32C3".into())
+        s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32C3".into());
     }),
     ("chip-mismatch", |s| s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32-S3".into())),
     ("chip-mismatch", |s| {
-        fs::rename(s.path(DESCRIPTOR), s.path("ota/stable/esp32s3.json")).unwrap()
+        fs::rename(s.path(DESCRIPTOR), s.path("ota/stable/esp32s3.json")).unwrap();
     }),
     ("part-unaligned", |s| {
-        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0xD010.into())
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0xD010.into());
     }),
     ("parts-overlap", |s| {
-        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0x1_1000.into())
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][2]["offset"] = 0x1_1000.into());
     }),
     ("part-misplaced", |s| {
-        s.edit(MANIFEST, |m| m["builds"][0]["parts"][3]["offset"] = 0x2_0000.into())
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][3]["offset"] = 0x2_0000.into());
     }),
     ("bootloader-offset", |s| {
-        s.edit(MANIFEST, |m| m["builds"][0]["parts"][0]["offset"] = 0x1000.into())
+        s.edit(MANIFEST, |m| m["builds"][0]["parts"][0]["offset"] = 0x1000.into());
     }),
     ("part-missing", |s| {
         s.edit(MANIFEST, |m| drop(m["builds"][0]["parts"].as_array_mut().unwrap().remove(0)));
@@ -140,10 +140,10 @@ const RULES: &[(&str, Break)] = &[
     ("version-mismatch", |s| s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.1", 40_000))),
     ("app-differs", |s| s.write(APP, app_image(Chip::Esp32c3, "lamp", "1.0.0", 40_016))),
     ("slot-too-small", |s| {
-        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_910_000))
+        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_910_000));
     }),
     ("slot-nearly-full", |s| {
-        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_890_000))
+        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_890_000));
     }),
     ("descriptor-invalid", |s| s.edit(DESCRIPTOR, |d| d["version"] = 1.into())),
     ("path-relative", |s| s.edit(DESCRIPTOR, |d| d["path"] = "lamp-1.0.0.bin".into())),
@@ -152,7 +152,7 @@ const RULES: &[(&str, Break)] = &[
         s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "v1.0.0", 40_000));
     }),
     ("unauthenticated", |s| {
-        s.edit(DESCRIPTOR, |d| drop(d.as_object_mut().unwrap().remove("sha256")))
+        s.edit(DESCRIPTOR, |d| drop(d.as_object_mut().unwrap().remove("sha256")));
     }),
     ("mutable-name", |s| {
         fs::rename(s.path(APP), s.path("ota/stable/lamp.bin")).unwrap();
@@ -164,7 +164,7 @@ const RULES: &[(&str, Break)] = &[
         s.edit("ota/testing/lamp.json", |d| d["version"] = "1.1.0".into());
     }),
     ("not-checked", |s| {
-        s.edit(DESCRIPTOR, |d| d["path"] = "https://b.example/lamp-1.0.0.bin".into())
+        s.edit(DESCRIPTOR, |d| d["path"] = "https://b.example/lamp-1.0.0.bin".into());
     }),
     ("md5-differs", |s| {
         s.edit(MANIFEST, |m| {
@@ -184,9 +184,9 @@ fn each_fault_of_a_sound_site_of_others_is_found_by_its_code() {
         let found = found(site.dir.path(), &["."]);
         let codes: BTreeSet<_> = found.iter().map(|(code, _)| code.as_str()).collect();
         let mut expected = BTreeSet::from([*code]);
-        // Two channels that share an image cannot both be right about its version.
+        // The other version is neither in the image nor in its name.
         if *code == "image-shared" {
-            expected.insert("version-mismatch");
+            expected.extend(["mutable-name", "version-mismatch"]);
         }
         assert_eq!(codes, expected, "{found:?}");
     }
@@ -205,6 +205,28 @@ fn one_document_is_checked_alone() {
 }
 
 #[test]
+fn a_document_at_a_url_is_followed_on_its_host() {
+    let site = Site::new();
+    let any = "127.0.0.1:0".parse().unwrap();
+    let server = Server::bind(any, site.dir.path(), "/", None).unwrap();
+    let address = server.address().unwrap();
+    thread::spawn(move || server.run(|_| {}));
+    let url = format!("http://{address}/{MANIFEST}");
+    assert_eq!(found(site.dir.path(), &[&url]), []);
+    site.merge();
+    fs::rename(site.path("web/factory.bin"), site.path("factory.bin")).unwrap();
+    let part = "../factory.bin";
+    site.edit(MANIFEST, |manifest| manifest["builds"][0]["parts"][0]["path"] = part.into());
+    assert_eq!(found(site.dir.path(), &[&url]), [("settings-overwritten".into(), MANIFEST.into())]);
+    fs::remove_file(site.path("factory.bin")).unwrap();
+    assert_eq!(found(site.dir.path(), &[&url]), [("link-broken".into(), MANIFEST.into())]);
+    // The host does not tell what it has.
+    let output = xtask(site.dir.path(), &["check", &format!("http://{address}/")]);
+    let shown = text(&output.stdout);
+    assert!(shown.contains(&format!("such as http://{address}/manifest.json")), "{shown}");
+}
+
+#[test]
 fn an_image_in_a_folder_of_its_own_is_checked_too() {
     let site = Site::new();
     let dir = tempfile::tempdir().unwrap();
@@ -215,6 +237,33 @@ fn an_image_in_a_folder_of_its_own_is_checked_too() {
     assert_eq!(found(dir.path(), &["."]), [("chip-mismatch".into(), "esp32s3.bin".into())]);
     let empty = tempfile::tempdir().unwrap();
     assert_eq!(found(empty.path(), &["."]), [("file-missing".into(), "releases.json".into())]);
+}
+
+#[test]
+fn a_site_of_ours_without_its_index_is_no_site_of_others() {
+    for is_signed in [false, true] {
+        let project = released();
+        if is_signed {
+            project.done(&["keys", "init"]);
+            project.done(&["site"]);
+        }
+        fs::remove_file(project.path("dist/site/releases.json")).unwrap();
+        let found = found(&project.path("dist"), &["site"]);
+        assert_eq!(found, [("file-missing".into(), "releases.json".into())]);
+    }
+}
+
+#[test]
+fn a_manifest_for_chips_of_other_makers_is_left_alone() {
+    let site = Site::new();
+    site.edit(MANIFEST, |m| {
+        let part = json!({ "path": "esp8266.bin", "offset": 0 });
+        let build = json!({ "chipFamily": "ESP8266", "parts": [part] });
+        m["builds"].as_array_mut().unwrap().push(build);
+    });
+    let header = [0xE9, 1, 2, 0x40, 4, 0, 0x10, 0x40, 0, 0, 0x10, 0x40, 0x68, 5, 0, 0];
+    site.write("web/esp8266.bin", [&header[..], &[0; 4096]].concat());
+    assert_eq!(found(site.dir.path(), &["."]), []);
 }
 
 /// The files of esp32-evse as they are published, laid out as they are served.

@@ -5,6 +5,7 @@ use crate::support::{Project, app_image, repository};
 use serde_json::{Value, json};
 use std::fs;
 use towline_descriptor::Chip;
+use xtask::tools;
 
 fn schema() -> Value {
     let path = repository().join("site/schema/releases-1.json");
@@ -14,7 +15,16 @@ fn schema() -> Value {
 /// Returns the faults of each document. A strict validation refuses fields
 /// that the schema does not name.
 fn validate(oracles: &Oracles, strict: bool, documents: &[Value]) -> Vec<Vec<String>> {
-    let question = json!({ "schema": schema(), "strict": strict, "documents": documents });
+    validate_by(oracles, &schema(), strict, documents)
+}
+
+fn validate_by(
+    oracles: &Oracles,
+    schema: &Value,
+    strict: bool,
+    documents: &[Value],
+) -> Vec<Vec<String>> {
+    let question = json!({ "schema": schema, "strict": strict, "documents": documents });
     let faults: Vec<Vec<String>> = oracles.ask("schema.py", &question);
     assert_eq!(faults.len(), documents.len());
     faults
@@ -273,4 +283,33 @@ fn assert_described(schema: &Value, at: &str) {
 #[test]
 fn the_schema_describes_every_field_in_one_sentence() {
     assert_described(&schema(), "");
+}
+
+/// Places in files, many kinds of findings, allowed ones, and none.
+#[test]
+fn what_check_writes_is_sarif_by_its_schema() {
+    let Some(oracles) = Oracles::find() else { return };
+    let schemas = tools::oracles_dir(repository()).join("node_modules/@microsoft/jest-sarif/lib");
+    let schema = fs::read(schemas.join("schemas/sarif-2.1.0-rtm.5.json")).unwrap();
+    let schema: Value = serde_json::from_slice(&schema).unwrap();
+    let project = eventful();
+    let sarif = |options: &[&str]| -> Value {
+        let output = project.xtask(&[&["check", "--format", "sarif"], options].concat());
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let mut documents = vec![sarif(&[])];
+    fs::remove_file(project.path("dist/site/404.html")).unwrap();
+    let index = project.read("dist/site/releases.json");
+    let moved = index.replace("\"offset\": 65536", "\"offset\": 36864");
+    project.write("dist/site/releases.json", moved.replace("\"esp32c6\",", "\"esp32c3\","));
+    documents.push(sarif(&[]));
+    documents.push(sarif(&["--allow", "file-missing=the host has its own"]));
+    let results = |document: &Value| document["runs"][0]["results"].as_array().unwrap().len();
+    assert_eq!(results(&documents[0]), 0);
+    assert!(documents[1].to_string().contains("byteOffset") && results(&documents[1]) > 5);
+    let faults = validate_by(&oracles, &schema, false, &documents);
+    assert_eq!(faults, vec![Vec::<String>::new(); 3], "{:#}", documents[1]);
+    let mut broken = documents.remove(1);
+    broken["runs"][0]["results"][0]["level"] = "fatal".into();
+    assert!(!validate_by(&oracles, &schema, false, &[broken])[0].is_empty());
 }
