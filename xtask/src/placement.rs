@@ -111,7 +111,8 @@ pub fn first_app(partitions: &[Partition]) -> Option<&Partition> {
     named("factory").or_else(|| named("ota_0")).or_else(|| apps().next())
 }
 
-fn is_slot(partition: &Partition) -> bool {
+/// Returns whether updates go to a partition.
+pub(crate) fn is_slot(partition: &Partition) -> bool {
     partition.subtype().to_string().starts_with("ota_")
 }
 
@@ -128,6 +129,7 @@ fn range(offset: u32, len: u64) -> Range<u64> {
     u64::from(offset)..u64::from(offset) + len
 }
 
-fn touches(a: &Range<u64>, b: &Range<u64>) -> bool {
+/// Returns whether two ranges have bytes in common.
+pub(crate) fn touches(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
 }

@@ -149,7 +149,7 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     };
     let place = Place::new(root, args)?;
     let mut findings = place.inspect(&terms);
-    refuse_unreachable(&name, &findings)?;
+    refuse_unreachable(&name, document.unwrap_or(INDEX), &findings)?;
     let published = match (&args.against, &project) {
         (None, Some(project)) if args.published => Some(&project.config.base_url),
         (None, None) if args.published => bail!("--published needs a project, to know where"),
@@ -209,9 +209,9 @@ fn split(name: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// Refuses a site that nothing can be told of.
-fn refuse_unreachable(name: &str, findings: &Findings) -> Result<()> {
-    let is_it = |f: &&Finding| f.code == Code::HostUnreachable && f.place.file == INDEX;
+/// Refuses a site that nothing can be told of: its first file cannot be asked for.
+fn refuse_unreachable(name: &str, first: &str, findings: &Findings) -> Result<()> {
+    let is_it = |f: &&Finding| f.code == Code::HostUnreachable && f.place.file == first;
     match findings.all.iter().find(is_it) {
         None => Ok(()),
         Some(finding) => {

@@ -86,6 +86,7 @@ fn what_cannot_be_checked_ends_with_2() {
     for (arguments, expected) in [
         (&["nowhere"][..], "nowhere is not there"),
         (&["http://127.0.0.1:9/"], "cannot be reached"),
+        (&["http://127.0.0.1:9/manifest.json"], "cannot be reached"),
         (&["--allow", "gone"], "says no reason"),
         (&["--allow", "gonne=x"], "did you mean `gone`?"),
         (&["--format", "xml"], "invalid value"),

@@ -10,10 +10,13 @@ use crate::{
         foreign::Site,
         target::image_fault,
     },
-    placement::{first_app, smallest_slot},
+    placement::{first_app, is_slot, smallest_slot, touches},
 };
-use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
-use std::{collections::BTreeSet, ops::Range};
+use esp_idf_part::{DataType, Partition, PartitionTable, SubType};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 use towline::image::ImageError;
 use towline_descriptor::Chip;
 
@@ -284,7 +287,7 @@ fn check_bootloader(boot: &Lying<'_, Image>, partitions: &[Partition]) -> Vec<Fi
 
 /// Finds apps of one project, version and chip with different bytes.
 fn differing(site: &Site<'_>) -> Vec<Finding> {
-    let mut first = std::collections::BTreeMap::new();
+    let mut first = BTreeMap::new();
     let mut found = Vec::new();
     for (path, facts) in &site.facts {
         let elements = facts.iter().flat_map(|facts| &facts.elements);
@@ -309,12 +312,4 @@ fn differing(site: &Site<'_>) -> Vec<Finding> {
         }
     }
     found
-}
-
-fn is_slot(partition: &Partition) -> bool {
-    partition.ty() == Type::App && partition.subtype().to_string().starts_with("ota_")
-}
-
-fn touches(a: &Range<u64>, b: &Range<u64>) -> bool {
-    a.start < b.end && b.start < a.end
 }
