@@ -77,13 +77,29 @@ pub(super) struct Descriptor {
 impl Document {
     /// Returns the paths that it leads to.
     pub(super) fn links(&self) -> Vec<&str> {
+        self.parts().map(|part| part.path.as_str()).chain(self.updates()).collect()
+    }
+
+    /// Returns what installers write.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.builds().iter().flat_map(|build| &build.parts)
+    }
+
+    /// Returns the paths of what devices install.
+    pub(super) fn updates(&self) -> impl Iterator<Item = &str> {
+        let of_descriptor = match &self.says {
+            Says::Descriptor(descriptor) => Some(descriptor.path.as_str()),
+            Says::Manifest(_) => None,
+        };
+        let of_builds =
+            self.builds().iter().filter_map(|build| Some(build.ota.as_ref()?.path.as_str()));
+        of_descriptor.into_iter().chain(of_builds)
+    }
+
+    fn builds(&self) -> &[Build] {
         match &self.says {
-            Says::Descriptor(descriptor) => vec![&descriptor.path],
-            Says::Manifest(manifest) => {
-                let parts = manifest.builds.iter().flat_map(|build| &build.parts);
-                let ota = manifest.builds.iter().filter_map(|build| build.ota.as_ref());
-                parts.map(|part| part.path.as_str()).chain(ota.map(|o| o.path.as_str())).collect()
-            }
+            Says::Manifest(manifest) => &manifest.builds,
+            Says::Descriptor(_) => &[],
         }
     }
 }
@@ -142,12 +158,12 @@ pub(super) fn resolve(
     base: Option<&str>,
     is_there: impl Fn(&str) -> bool,
 ) -> Link {
-    if let Some((_, rest)) = link.split_once("://") {
+    let link = link.split(['?', '#']).next().unwrap_or_default();
+    if let Some((_, path)) = link.split_once("://") {
         if let Some(path) = base.and_then(|base| link.strip_prefix(base)) {
             return Link::Inside(path.to_owned());
         }
         // A folder does not say where it is served: the longest path that it has.
-        let path = rest.split(['?', '#']).next().unwrap_or_default();
         let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
         let found = ends.into_iter().find(|end| base.is_none() && is_there(end));
         return found.map_or_else(|| Link::Elsewhere(link.to_owned()), |p| Link::Inside(p.into()));
@@ -155,8 +171,7 @@ pub(super) fn resolve(
     let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
     let from = if link.starts_with('/') { "" } else { folder };
     let mut parts: Vec<&str> = Vec::new();
-    for part in from.split('/').chain(link.split(['?', '#']).next().unwrap_or_default().split('/'))
-    {
+    for part in from.split('/').chain(link.split('/')) {
         match part {
             "" | "." => {}
             ".." => drop(parts.pop()),

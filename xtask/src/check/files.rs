@@ -56,8 +56,10 @@ impl Files for Folder {
             _ => Code::FileUnreadable.fault(error.to_string()),
         };
         let file = self.0.join(path);
-        let size = file.metadata().map_err(fault)?.len();
-        too_large(size)?;
+        let metadata = file.metadata().map_err(fault)?;
+        // A device or a pipe has no end.
+        Code::FileUnreadable.unless(metadata.is_file(), "is no file")?;
+        too_large(metadata.len())?;
         std::fs::read(file).map_err(fault)
     }
 

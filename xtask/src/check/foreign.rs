@@ -31,6 +31,11 @@ pub(super) struct Site<'a> {
 impl Site<'_> {
     /// Finds where a link of a document leads.
     pub(super) fn resolve(&self, document: &Document, link: &str) -> Link {
+        // Of a document on this machine nobody knows what its host has at the top.
+        let is_alone = self.start.document.is_some() && self.start.base.is_none();
+        if is_alone && link.starts_with('/') {
+            return Link::Elsewhere(link.to_owned());
+        }
         resolve(&document.path, link, self.start.base, |path| self.all.contains(path))
     }
 
@@ -78,6 +83,9 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
     let found = site.facts.values().flatten().flat_map(|facts| facts.found.clone());
     let found: Vec<Finding> = found.chain(rules::all(&site)).chain(faults).collect();
     findings.add(found);
+    let others = site.all.par_iter().filter(|path| !site.facts.contains_key(*path));
+    let keys = others.filter_map(|path| secrets.find_in(path, &files.read(path).ok()?));
+    findings.add(keys.collect::<Vec<_>>());
     Some(findings)
 }
 

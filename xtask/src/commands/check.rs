@@ -136,7 +136,15 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         let hint = "`cargo xtask release` and `cargo xtask site` make the site of a project";
         return Err(Hinted::new(format!("{name} is not there"), hint).into());
     }
-    let (root, document) = split(&name);
+    let here;
+    let named = if is_here && Path::new(&name).is_file() {
+        // What a document leads to may be beside its folder.
+        here = Path::new(&name).canonicalize()?.display().to_string();
+        here.as_str()
+    } else {
+        name.as_str()
+    };
+    let (root, document) = split(named);
     let base = (!is_here).then(|| format!("{}/", root.trim_end_matches('/')));
     let terms = Terms {
         // Not that of a reproducible build: devices go by the true one.
@@ -150,6 +158,10 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     let place = Place::new(root, args)?;
     let mut findings = place.inspect(&terms);
     refuse_unreachable(&name, document.unwrap_or(INDEX), &findings)?;
+    if args.against.is_some() || args.published || args.paths || args.simulate || args.svg.is_some()
+    {
+        require_index(&name, &place, &findings)?;
+    }
     let published = match (&args.against, &project) {
         (None, Some(project)) if args.published => Some(&project.config.base_url),
         (None, None) if args.published => bail!("--published needs a project, to know where"),
@@ -191,9 +203,12 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Splits what was named into a site, and the document in it that was meant. What a
-/// document leads to may be beside its folder.
+/// Splits what was named, a URL or a whole path, into a site and the document in it
+/// that was meant. The index of a site means all of it.
 fn split(name: &str) -> (&str, Option<&str>) {
+    if let Some(root) = name.strip_suffix(INDEX).filter(|root| root.ends_with('/')) {
+        return (root, None);
+    }
     if let Some((scheme, rest)) = name.split_once("://") {
         return match rest.split_once('/') {
             Some((host, path)) if path.ends_with(".json") => {
@@ -203,9 +218,8 @@ fn split(name: &str) -> (&str, Option<&str>) {
         };
     }
     match name.strip_prefix('/') {
-        _ if !Path::new(name).is_file() => (name, None),
-        Some(path) => ("/", Some(path)),
-        None => (".", Some(name)),
+        Some(path) if Path::new(name).is_file() => ("/", Some(path)),
+        _ => (name, None),
     }
 }
 
@@ -220,6 +234,16 @@ fn refuse_unreachable(name: &str, first: &str, findings: &Findings) -> Result<()
             Err(Hinted::new(format!("{name} cannot be reached: {}", finding.message), hint).into())
         }
     }
+}
+
+/// Refuses to go on with what only the index of a site tells, where there is none.
+fn require_index(name: &str, place: &Place, findings: &Findings) -> Result<()> {
+    if place.base_url().is_some() || findings.all.iter().any(|f| f.place.file == INDEX) {
+        return Ok(());
+    }
+    let message = format!("{name} has no {INDEX}, the index of a site of Towline");
+    let hint = "leave out --against, --published, --paths, --svg and --simulate";
+    Err(Hinted::new(message, hint).into())
 }
 
 /// Tells what there was nothing to allow for.
@@ -265,6 +289,14 @@ impl Place {
         }
     }
 
+    /// Returns the URL that the site says it is served at.
+    fn base_url(&self) -> Option<String> {
+        match self {
+            Self::Folder(folder) => base_url(folder),
+            Self::Remote(remote) => base_url(&**remote),
+        }
+    }
+
     fn against(&self, published: &Self) -> Vec<Finding> {
         match (self, published) {
             (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
@@ -282,27 +314,31 @@ impl Place {
         args: &Args,
         ui: Ui,
     ) -> Result<Vec<Finding>> {
+        // Without an index there are no paths.
+        let Some(base_url) = self.base_url() else { return Ok(Vec::new()) };
         let root = project.map(|project| embedded_root(project, None)).transpose()?.flatten();
         let bar = ui.steps(paths.len() as u64, "simulating");
         let simulated = match self {
             Self::Folder(folder) => {
-                // Without an index there are no paths.
-                let Some(base_url) = base_url(folder) else { return Ok(Vec::new()) };
                 let mut net = served(folder.root(), &base_url)?;
                 simulate(folder, paths, &mut net, root.as_ref(), || bar.inc(1))
             }
             Self::Remote(remote) => {
+                let is_there = args.site.as_ref().is_some_and(|site| {
+                    base_url.trim_end_matches('/') == site.trim_end_matches('/')
+                });
+                if !is_there && args.connect.is_none() {
+                    let message = format!("devices of this site poll {base_url}");
+                    let hint = "name that URL, or say with --connect where to connect instead";
+                    return Err(Hinted::new(message, hint).into());
+                }
                 let net = Net::new(Scheme::Https, args.ca.as_deref())?;
                 let mut net = net.rehearsed_at(args.connect);
                 simulate(&**remote, paths, &mut net, root.as_ref(), || bar.inc(1))
             }
         };
         bar.finish_and_clear();
-        let left_out = paths.len() - simulated.devices;
-        ui.say(format_args!(
-            "simulated {} devices; {left_out} run what the site holds no first flash of",
-            simulated.devices
-        ));
+        ui.say(format_args!("simulated {} of {} devices", simulated.devices, paths.len()));
         Ok(simulated.findings)
     }
 }
@@ -331,7 +367,9 @@ mod tests {
         assert_eq!(split(site), (site, None));
         let expected = ("https://a.example:8443", Some("lamp/web/manifest.json"));
         assert_eq!(split("https://a.example:8443/lamp/web/manifest.json"), expected);
+        assert_eq!(split("https://a.example/lamp/releases.json"), (site, None));
         assert_eq!(split("src"), ("src", None));
-        assert_eq!(split("Cargo.toml"), (".", Some("Cargo.toml")));
+        let program = std::env::current_exe().unwrap().display().to_string();
+        assert_eq!(split(&program), ("/", program.strip_prefix('/')));
     }
 }

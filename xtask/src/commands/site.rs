@@ -19,7 +19,7 @@ use crate::{
     workflow,
 };
 use anyhow::Result;
-use std::{fmt::Display, process::ExitCode};
+use std::{env, fmt::Display, process::ExitCode};
 
 /// Render the site from the release records, without building firmware.
 ///
@@ -93,7 +93,11 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             let releases = store.records()?;
             if releases.is_empty() {
                 let place = Place::of(&project.config)?.repository;
-                return nothing_to_render(&place, "publish", args.github);
+                // After a tag there has to be one; and releases that are not ours, for
+                // their tags or records, are no beginning.
+                let is_tag = env::var_os("GITHUB_REF_TYPE").is_some_and(|kind| kind == "tag");
+                let is_beginning = args.github && !is_tag && store.ignored().is_empty();
+                return nothing_to_render(&place, "publish", is_beginning);
             }
             store.fetch(&held(&project, &releases)?, ui)?;
             render_from(&project, &store, &installer, args.refresh)?;
@@ -124,9 +128,9 @@ fn render_from(
 
 /// Ends where nothing has been released yet: a site of nothing is an error, but for
 /// a workflow, which runs from the first push on.
-fn nothing_to_render(place: &dyn Display, command: &str, in_workflow: bool) -> Result<ExitCode> {
+fn nothing_to_render(place: &dyn Display, command: &str, is_beginning: bool) -> Result<ExitCode> {
     let message = format!("no release in {place}");
-    if !in_workflow {
+    if !is_beginning {
         let hint = format!("make one with `cargo xtask {command}`");
         return Err(Hinted::new(message, hint).into());
     }
@@ -196,7 +200,7 @@ fn keys_at_hand(project: &Project, root: &Root) -> Result<Vec<SecretKey>> {
     let public = root.channel_keys();
     let is_named = |id| public.iter().any(|key| key.id() == id);
     let keys = project.key_folder()?.channel_keys(is_named).map_err(hinted)?;
-    let text = std::env::var(CHANNEL_KEY).unwrap_or_default();
+    let text = env::var(CHANNEL_KEY).unwrap_or_default();
     for held in Held::all_in(&text, CHANNEL_KEY).unwrap_or_default() {
         let id = held.read(CHANNEL_KEY).map_err(hinted)?.public().id();
         if !is_named(id) {

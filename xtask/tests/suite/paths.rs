@@ -1,6 +1,6 @@
 //! What devices on each release would do now.
 
-use crate::support::{Project, text};
+use crate::support::{Project, text, xtask};
 use serde_json::Value;
 use std::{
     fs,
@@ -63,7 +63,7 @@ fn simulated_devices_take_the_ways_that_were_told() {
     }
     let (is_sound, shown, told) = run(&["check", "--simulate"]);
     assert!(is_sound, "{shown}");
-    assert!(told.contains("simulated 6 devices; 0 run"), "{told}");
+    assert!(told.contains("simulated 6 of 6 devices"), "{told}");
 
     // An image was exchanged after the index was written.
     let image = |version: &str| {
@@ -97,4 +97,16 @@ fn devices_that_nothing_leads_on_and_those_on_a_yanked_release_are_told() {
     let shown = project.done(&["check", "--quiet"]);
     let told = "note[yanked-ahead] ota/stable/esp32c3.json: a device on 2.1.0 stays there";
     assert!(shown.contains(told), "{shown}");
+}
+
+#[test]
+fn what_only_an_index_tells_is_not_made_up_for_sites_of_others() {
+    let site = tempfile::tempdir().unwrap();
+    let descriptor = r#"{"version":"1.0.0","path":"https://a.example/lamp-1.0.0.bin"}"#;
+    fs::write(site.path().join("lamp.json"), descriptor).unwrap();
+    for option in [&["--paths"][..], &["--simulate"], &["--svg", "a.svg"], &["--against", "."]] {
+        let output = xtask(site.path(), &[&["check", "."], option].concat());
+        assert_eq!(output.status.code(), Some(2), "{option:?}");
+        assert!(text(&output.stderr).contains("has no releases.json"), "{output:?}");
+    }
 }

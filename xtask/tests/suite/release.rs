@@ -70,6 +70,11 @@ fn a_yanked_release_is_served_no_more_and_the_reason_is_shown() {
     assert_eq!(descriptor_version(&project, "testing", "esp32c3"), "1.0.0");
     let page = project.read("dist/site/index.html");
     assert!(page.contains("loses &lt;Wi-Fi&gt;"), "the reason is shown, escaped");
+    // Devices that have it keep it until there is a higher one.
+    let shown = project.done(&["check", "--json"]);
+    assert!(shown.contains("\"problems\":[]") && !shown.contains("warnings"), "{shown}");
+    assert!(shown.contains("\"code\":\"yanked-ahead\""), "{shown}");
+    project.build(&CHIPS, "1.2.0").done(&["release"]);
     assert_eq!(project.done(&["check", "--json"]), "{\"problems\":[]}\n");
 }
 

@@ -111,13 +111,24 @@ fn check_descriptor(site: &Site<'_>, document: &Document, descriptor: &Descripto
             format!("path {path} has neither version nor hash in it: it changes in place");
         found.push(Code::MutableName.of(&document.path, message));
     }
-    if let Some(head) = app.and_then(|app| app.head.as_ref())
-        && head.app.version.as_str() != version
+    if let Some((_, own)) = app.and_then(own_version)
+        && own != version
     {
-        let message = format!("offers version {version}, its image has {}", head.app.version);
+        let message = format!("offers version {version}, its image has {own}");
         found.push(Code::VersionMismatch.of(&document.path, message));
     }
     found
+}
+
+/// Returns project and version of an app where they are its own word, and not what a
+/// framework says of itself.
+pub(super) fn own_version(image: &Image) -> Option<(&str, &str)> {
+    let app = &image.head.as_ref()?.app;
+    let (project, version) = (app.project_name.as_str(), app.version.as_str());
+    let is_of_framework = ["", "arduino-lib-builder", "libespidf"].contains(&project)
+        || ["", "1"].contains(&version)
+        || ["esp-idf:", "arduino"].iter().any(|start| version.starts_with(start));
+    (!is_of_framework).then_some((project, version))
 }
 
 /// Checks that an update is an app, and for the chip. Returns the app.
@@ -145,19 +156,23 @@ fn check_update<'s>(
     (Some(app), found)
 }
 
-/// Returns the chip that a path names: as the whole of a folder or of the name of the
-/// file, or at its start. `esp32` at the start of more is a brand.
+/// Returns the chip that a path names: at the start of the name of the file, or as the
+/// name of its folder. `esp32` at the start of more is a brand.
 pub(super) fn chip_in(path: &str) -> Option<Chip> {
-    let plain = |text: &str| text.to_ascii_lowercase().replace(['-', '_'], "");
-    let parts: Vec<_> =
-        path.rsplit('/').map(|part| plain(part.split('.').next().unwrap_or(part))).collect();
-    let named = |part: &String, is: fn(&str, &str) -> bool| {
-        let chips = Chip::ALL.iter().copied().filter(|chip| is(part, chip.name()));
-        chips.max_by_key(|chip| chip.name().len())
+    let mut parts = path.rsplit('/').map(|part| {
+        let part = part.to_ascii_lowercase();
+        // `esp32-s3` is how people write it.
+        part.replacen("esp32-", "esp32", 1).replacen("esp32_", "esp32", 1)
+    });
+    let starts = |part: &str, chip: Chip| {
+        let rest = part.strip_prefix(chip.name());
+        rest.is_some_and(|rest| !rest.starts_with(|next: char| next.is_ascii_alphanumeric()))
     };
-    let whole = parts.iter().find_map(|part| named(part, |part, chip| part == chip));
-    let starts = |part: &str, chip: &str| chip != "esp32" && part.starts_with(chip);
-    whole.or_else(|| parts.first().and_then(|stem| named(stem, starts)))
+    let named = |part: String, is: &dyn Fn(&str, Chip) -> bool| {
+        Chip::ALL.iter().copied().find(|chip| is(&part, *chip))
+    };
+    let stem = parts.next().and_then(|part| named(part, &starts));
+    stem.or_else(|| parts.next().and_then(|part| named(part, &|part, chip| part == chip.name())))
 }
 
 /// Says once what was not looked at.
@@ -171,10 +186,13 @@ fn not_followed(site: &Site<'_>) -> Option<Finding> {
         }
     }
     let (first, document) = elsewhere.first_key_value()?;
-    let host = first.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let host = match first.contains("://") {
+        true => first.splitn(4, '/').take(3).collect::<Vec<_>>().join("/") + "/",
+        false => first.clone(),
+    };
     let message = match elsewhere.len() {
-        1 => format!("a link leads elsewhere, to {host}/, and was not followed"),
-        count => format!("{count} links lead elsewhere, such as to {host}/, and were not followed"),
+        1 => format!("a link leads elsewhere, to {host}, and was not followed"),
+        count => format!("{count} links lead elsewhere, such as to {host}, and were not followed"),
     };
     Some(Code::NotChecked.of(*document, message))
 }
@@ -208,6 +226,12 @@ mod tests {
             ("esp32c61-lamp.bin", Some(Chip::Esp32c61)),
             ("esp32s2-evse.ota.bin", Some(Chip::Esp32s2)),
             ("esp32-evse.ota.bin", None),
+            ("esp32-s3-1.2.0.bin", Some(Chip::Esp32s3)),
+            ("esp32-s3-16MB.bin", Some(Chip::Esp32s3)),
+            ("esp32-c6-1.0.bin", Some(Chip::Esp32c6)),
+            ("esp32_h2-1.0.bin", Some(Chip::Esp32h2)),
+            ("esp32/esp32s3-lamp.bin", Some(Chip::Esp32s3)),
+            ("esp32/ota/stable/lamp.json", None),
             ("lamp.json", None),
         ] {
             assert_eq!(chip_in(path), chip, "{path}");

@@ -1,7 +1,7 @@
 //! Rules on what is in flash after it was written: images, partition table, and what
 //! was there before.
 
-use super::documents::{chip_in, chip_of_family};
+use super::documents::{chip_in, chip_of_family, own_version};
 use crate::{
     check::{
         Code, Fault, Finding,
@@ -82,6 +82,7 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             seen.extend(files.iter().map(|file| file.path));
             let flash = Flash::of(files, Some(chip));
             found.extend(flash.check());
+            found.extend(flash.starts(document));
             found.extend(flash.parts(document));
             found.extend(flash.settings(document, manifest));
         }
@@ -222,6 +223,23 @@ impl<'a> Flash<'a> {
         vec![app.of(fault)]
     }
 
+    /// Checks that a blank chip would start what a build writes.
+    fn starts(&self, document: &Document) -> Vec<Finding> {
+        let mut found = Vec::new();
+        let place = self.chip.map(|chip| u64::from(chip.bootloader_offset()));
+        let is_app = |image: &&Lying<'_, Image>| image.what.head.is_some();
+        for app in self.images.iter().filter(is_app).filter(|app| Some(app.at) == place) {
+            let message =
+                format!("an app is written to {:#x}, the place of the bootloader", app.at);
+            found.push(app.of(Code::PartMisplaced.fault(message)));
+        }
+        if self.bootloader().is_some() && self.tables.is_empty() {
+            let message = "writes a bootloader, and no partition table";
+            found.push(Code::PartMissing.of(&document.path, message));
+        }
+        found
+    }
+
     /// Checks the parts of a build against each other.
     fn parts(&self, document: &Document) -> Vec<Finding> {
         let mut found = Vec::new();
@@ -285,31 +303,42 @@ fn check_bootloader(boot: &Lying<'_, Image>, partitions: &[Partition]) -> Vec<Fi
     found
 }
 
-/// Finds apps of one project, version and chip with different bytes.
+/// Finds apps that installers write, and that no update of the same project, version
+/// and chip is.
 fn differing(site: &Site<'_>) -> Vec<Finding> {
-    let mut first = BTreeMap::new();
-    let mut found = Vec::new();
-    for (path, facts) in &site.facts {
-        let elements = facts.iter().flat_map(|facts| &facts.elements);
-        for element in elements {
-            let What::Image(image) = &element.what else { continue };
-            let Image { header, head: Some(head), whole: Ok((_, sha256)) } = &**image else {
-                continue;
-            };
-            let (project, version) = (head.app.project_name.as_str(), head.app.version.as_str());
-            // What frameworks say of themselves is no version of the project.
-            if project == "arduino-lib-builder" || ["", "1"].contains(&version) {
-                continue;
-            }
-            let key = (project, version, header.chip_id);
-            let (other, theirs) = *first.entry(key).or_insert((path, sha256));
-            if theirs != sha256 {
-                let message = format!("has {project} {version} with other bytes than {other}");
-                let fault = Code::AppDiffers.fault(message);
-                let fault = if element.at > 0 { fault.at_byte(element.at) } else { fault };
-                found.push(fault.of(path));
+    let key = |image: &Image| {
+        let (project, version) = own_version(image)?;
+        Some((project.to_owned(), version.to_owned(), image.header.chip_id))
+    };
+    let mut offered: BTreeMap<_, Vec<(&str, _)>> = BTreeMap::new();
+    for document in &site.documents {
+        for link in document.updates() {
+            let Some((path, facts)) = site.facts_of(document, link) else { continue };
+            let Some(image) = facts.app_alone() else { continue };
+            if let (Some(key), Ok((_, sha256))) = (key(image), &image.whole) {
+                offered.entry(key).or_default().push((path, sha256));
             }
         }
     }
-    found
+    let mut found = BTreeSet::new();
+    for document in &site.documents {
+        let written = document.parts().filter_map(|part| site.facts_of(document, &part.path));
+        for (path, facts) in written {
+            for element in &facts.elements {
+                let What::Image(image) = &element.what else { continue };
+                let (Some(key), Ok((_, sha256))) = (key(image), &image.whole) else { continue };
+                let updates = offered.get(&key).map_or(&[][..], Vec::as_slice);
+                if let Some((other, _)) = updates.first()
+                    && updates.iter().all(|(_, theirs)| theirs != &sha256)
+                {
+                    let (project, version, _) = key;
+                    let message = format!("has {project} {version} with other bytes than {other}");
+                    let fault = Code::AppDiffers.fault(message);
+                    let fault = if element.at > 0 { fault.at_byte(element.at) } else { fault };
+                    found.insert(fault.of(path));
+                }
+            }
+        }
+    }
+    found.into_iter().collect()
 }

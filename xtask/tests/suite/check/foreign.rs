@@ -129,6 +129,14 @@ const RULES: &[(&str, Break)] = &[
     ("part-missing", |s| {
         s.edit(MANIFEST, |m| drop(m["builds"][0]["parts"].as_array_mut().unwrap().remove(0)));
     }),
+    ("part-missing", |s| {
+        s.edit(MANIFEST, |m| drop(m["builds"][0]["parts"].as_array_mut().unwrap().remove(1)));
+    }),
+    ("part-misplaced", |s| {
+        s.edit(MANIFEST, |m| {
+            m["builds"][0]["parts"] = json!([{ "path": "app.bin", "offset": 0 }]);
+        });
+    }),
     ("link-broken", |s| fs::remove_file(s.path("web/app.bin")).unwrap()),
     ("link-insecure", |s| {
         s.edit(DESCRIPTOR, |d| d["path"] = format!("http://a.example/lamp/{APP}").into());
@@ -197,6 +205,16 @@ fn one_document_is_checked_alone() {
     let site = Site::new();
     site.replace(APP, |app| app.truncate(20_000));
     assert_eq!(found(site.dir.path(), &[MANIFEST]), []);
+    assert_eq!(found(&site.path("web"), &["./manifest.json"]), []);
+    assert_eq!(found(&site.path("ota"), &["../web/manifest.json"]), []);
+    // What is no file of the site is not opened.
+    for (part, code) in [("/dev/zero", "not-checked"), ("../../../../../dev/zero", "link-broken")] {
+        let whole = fs::read(site.path(MANIFEST)).unwrap();
+        site.edit(MANIFEST, |m| m["builds"][0]["parts"][3]["path"] = part.into());
+        let codes: Vec<_> = found(site.dir.path(), &[MANIFEST]).into_iter().map(|f| f.0).collect();
+        assert_eq!(codes, [code], "{part}");
+        site.write(MANIFEST, whole);
+    }
     site.edit(MANIFEST, |manifest| manifest["builds"][0]["chipFamily"] = "ESP32-S3".into());
     let path = site.path(MANIFEST);
     let codes = |found: Vec<(String, String)>| found.into_iter().map(|(code, _)| code).collect();

@@ -121,6 +121,7 @@ impl Runner {
             .current_dir(self.project.path("."))
             .env("GITHUB_OUTPUT", &outputs)
             .env("GITHUB_STEP_SUMMARY", &summary)
+            .env("GITHUB_REF_TYPE", self.value("ref_type"))
             .env("TOWLINE_KEYS", self.project.keys(""))
             .env_remove("SOURCE_DATE_EPOCH")
             .envs(self.github.variables())
@@ -217,6 +218,10 @@ fn a_tag_becomes_a_checked_site_by_the_lines_of_the_workflows() {
         "There is no release in octo/lamp yet, and so no site to deploy.\n"
     );
     assert!(!runner.project.path("public").exists());
+    // After a tag that would be a fault.
+    runner.set("ref_type", "tag");
+    let error = runner.job(&pages, "site").unwrap_err();
+    assert!(error.contains("no release in octo/lamp"), "{error}");
 
     runner.tag("1.0.0", "First light");
     runner.job(&setup, "").unwrap();
