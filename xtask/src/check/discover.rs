@@ -143,8 +143,7 @@ fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
             .map_err(|error| Code::DescriptorInvalid.fault(error.to_string()))?;
         Ok(Some(Says::Descriptor(descriptor)))
     } else if is_told {
-        let message =
-            "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`";
+        let message = "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`; to check images, name their folder";
         Err(Code::ManifestInvalid.fault(message))
     } else {
         Ok(None)
