@@ -14,6 +14,7 @@ mod facts;
 mod files;
 mod finding;
 mod foreign;
+mod index;
 mod page;
 mod paths;
 mod remote;
@@ -39,10 +40,11 @@ use crate::{
     keys::chain::{Chain, FOLDER, file_name},
     name::{ProjectName, TargetName},
     receipt, signing,
-    site::{FORMAT, INDEX, Index, IndexArtifact, IndexRelease, IndexTarget},
+    site::{INDEX, Index, IndexArtifact, IndexRelease, IndexTarget},
     store::sha256,
 };
 use facts::{AllFacts, Facts};
+use index::{read_closely, read_index};
 use rayon::prelude::*;
 use secrets::Secrets;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,8 +90,8 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     if let Some(found) = told.and_then(|start| foreign::inspect(files, start, terms.secrets)) {
         return found;
     }
-    let index = match read_index(files) {
-        Ok(index) => index,
+    let (index, faults) = match files.read(INDEX).and_then(|bytes| read_closely(&bytes)) {
+        Ok(read) => read,
         Err(fault) => {
             let start = terms.start.filter(|_| fault.code() == Code::FileMissing);
             if let Some(found) =
@@ -108,7 +110,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
             return findings;
         }
     };
-    let mut found = Vec::new();
+    let mut found: Vec<_> = faults.into_iter().map(|fault| fault.of(INDEX)).collect();
     let (contents, faults) = read_documents(files, &index, terms.secrets);
     found.extend(faults);
     let (trust, faults) = Trust::read(&index, &contents, terms);
@@ -233,26 +235,6 @@ fn unlisted_secrets<'a>(
     unlisted
         .into_par_iter()
         .filter_map(|path| secrets.find_in(&path, &files.read(&path).unwrap_or_default()))
-}
-
-fn read_index(files: &impl Files) -> Result<Index, Fault> {
-    let fault = |message: String| Err(Code::IndexInvalid.fault(message));
-    let text = files.read(INDEX)?;
-    let index: Index = match serde_json::from_slice(&text) {
-        Ok(index) => index,
-        Err(error) => return fault(format!("not an index: {error}")),
-    };
-    if index.fmt != FORMAT {
-        return fault(format!("format {} is not known, only {FORMAT}", index.fmt));
-    }
-    let mut versions: Vec<_> = index.releases.iter().map(|release| &release.version).collect();
-    versions.dedup_by(|a, b| a.precedence(b).is_eq());
-    if versions.len() != index.releases.len()
-        || !versions.is_sorted_by(|a, b| a.precedence(b).is_gt())
-    {
-        return fault("releases are not in falling order of their versions".into());
-    }
-    Ok(index)
 }
 
 /// Returns a file's bytes if they are what the index says.

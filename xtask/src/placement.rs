@@ -70,16 +70,23 @@ pub fn faults(
                 report(Code::BeyondFlash, message);
             }
         }
-        let mut has_place = !matches!(part.role, Role::App | Role::Otadata);
-        for partition in partitions {
-            let place = range(partition.offset(), partition.size().into());
-            if place.start == start && is_place_of(part.role, partition) {
-                has_place = true;
-                if part.range.end > place.end {
-                    let message = format!("does not fit partition {}", partition.name());
-                    report(Code::PartitionTooSmall, message);
-                }
-            } else if touches(&part.range, &place) {
+        let is_own = |p: &&Partition| u64::from(p.offset()) == start && is_place_of(part.role, p);
+        let own = partitions.iter().find(is_own);
+        let mut reach = part.range.clone();
+        if let Some(own) = own {
+            // What is behind its own partition is told once.
+            reach.end = reach.end.min(range(own.offset(), own.size().into()).end);
+            if reach.end < part.range.end {
+                let message = format!("does not fit partition {}", own.name());
+                report(Code::PartitionTooSmall, message);
+            }
+        } else if matches!(part.role, Role::App | Role::Otadata) {
+            let message = format!("no {} partition starts at {start:#x}", part.role.as_str());
+            report(Code::PartMisplaced, message);
+        }
+        let others = partitions.iter().filter(|partition| !is_own(partition));
+        for partition in others {
+            if touches(&reach, &range(partition.offset(), partition.size().into())) {
                 let (code, what) = match partition.subtype() {
                     SubType::Data(DataType::Nvs) => {
                         (Code::SettingsOverwritten, ", which holds settings")
@@ -88,10 +95,6 @@ pub fn faults(
                 };
                 report(code, format!("overlaps partition {}{what}", partition.name()));
             }
-        }
-        if !has_place {
-            let message = format!("no {} partition starts at {start:#x}", part.role.as_str());
-            report(Code::PartMisplaced, message);
         }
     }
     faults

@@ -83,7 +83,8 @@ fn check_descriptor(
         by_user: false,
         switched: false,
         secure_version: 0,
-        slot_size: target.slot_size.unwrap_or(u32::MAX),
+        // An image that does not fit is told of itself.
+        slot_size: u32::MAX,
     };
     match decide(&running, &descriptor) {
         Decision::Install(_) => Ok(()),

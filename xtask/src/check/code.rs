@@ -136,6 +136,7 @@ codes! {
     }
     Note {
         AllowUnused = "allow-unused",
+        IndexFieldUnknown = "index-field-unknown",
         NotChecked = "not-checked",
         Unauthenticated = "unauthenticated",
         YankedAhead = "yanked-ahead",

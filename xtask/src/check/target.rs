@@ -195,8 +195,16 @@ fn check_parts(target: &IndexTarget, parts: &[(&IndexPart, &Facts)]) -> Vec<Find
                     .collect();
                 let partitions = table.partitions();
                 let faults = faults(target.chip, target.flash_size, &placed, partitions);
+                // Of an app that fits no slot, that was told.
+                let is_told = |(at, fault): &(usize, Fault)| {
+                    let (part, facts) = parts[*at];
+                    part.role == Role::App
+                        && fault.code() == Code::PartitionTooSmall
+                        && target.slot_size.is_some_and(|slot| facts.size > slot as usize)
+                };
+                let faults = faults.into_iter().filter(|fault| !is_told(fault));
                 let of_part = |(at, fault): (usize, Fault)| fault.of(path(&parts[at].0.file));
-                found.extend(faults.into_iter().map(of_part));
+                found.extend(faults.map(of_part));
                 if target.slot_size != smallest_slot(partitions) {
                     let message = "has another slot size than the index states";
                     found.push(Code::SlotSizeDiffers.of(path(&part.file), message));

@@ -22,6 +22,8 @@ pub(super) type Contents<'a> = BTreeMap<&'a str, Result<Vec<u8>, Fault>>;
 /// What a site says of its keys.
 pub(super) struct Trust<'a> {
     chain: Option<Chain>,
+    /// Whether it has roots that are no chain: that is told once.
+    is_broken: bool,
     /// Keys that sign artifacts.
     keys: Vec<PublicKey>,
     contents: &'a Contents<'a>,
@@ -58,7 +60,9 @@ impl<'a> Trust<'a> {
         };
         let keys = chain.as_ref().map(|chain| chain.newest().root.channel_keys());
         let keys = keys.unwrap_or_default();
-        let trust = Self { chain, keys, contents, now: terms.now, min_left: terms.min_left };
+        let is_broken = chain.is_none() && !roots.is_empty();
+        let (now, min_left) = (terms.now, terms.min_left);
+        let trust = Self { chain, is_broken, keys, contents, now, min_left };
         problems.extend(trust.check_keys(index, roots.len(), terms));
         (trust, problems)
     }
@@ -76,6 +80,7 @@ impl<'a> Trust<'a> {
                 .iter()
                 .find(|key| name.strip_suffix(".pub") == Some(&key.id().to_string()));
             let known = number.is_some_and(|number| (1..=roots).contains(&number));
+            let known = known || self.is_broken;
             if !known && key.is_none() && self.contents[path].is_ok() {
                 problems.push(Code::StrayFile.of(path, "belongs to no chain of roots"));
             }
@@ -142,13 +147,14 @@ impl<'a> Trust<'a> {
         let invalid = |error: &dyn ToString| Code::DescriptorInvalid.fault(error.to_string());
         let document = Document::parse(&mut copy).map_err(|error| invalid(&error))?;
         let (signed, root) = match (document, &self.chain) {
+            _ if self.is_broken => return Ok(None),
             (Document::Plain(_), None) => return Ok(None),
             (Document::Plain(_), Some(_)) => {
                 let message = "is not signed: devices that know the keys would refuse it";
                 return Err(Code::DescriptorUnsigned.fault(message));
             }
             (Document::Signed(_), None) => {
-                let message = "is signed, and the site has no sound chain of roots";
+                let message = "is signed, and the site has no roots";
                 return Err(Code::RootMissing.fault(message));
             }
             (Document::Signed(signed), Some(chain)) => (signed, &chain.newest().root),

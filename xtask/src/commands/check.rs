@@ -68,6 +68,10 @@ pub(crate) struct Args {
     /// `[check]` of towline.toml: `allow = { "CODE:PATH" = "REASON" }`.
     #[arg(long, value_name = "CODE[:PATH]=REASON")]
     allow: Vec<Allow>,
+    /// Leave out what is allowed: not every reader of SARIF knows that it is, GitHub for
+    /// one.
+    #[arg(long)]
+    hide_allowed: bool,
     /// Days that signatures have to count for yet [default: a quarter of their
     /// time].
     #[arg(long, value_name = "N")]
@@ -187,6 +191,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         .chain(unused(findings.allow(&args.allow), "--allow"));
     let unused: Vec<_> = unused.collect();
     findings.add(unused);
+    if args.hide_allowed {
+        findings.all.retain(|finding| finding.allowed.is_none());
+    }
     let style = Style { colour: ui::has_colour(), short: global.quiet };
     let format = if args.json { Format::Json } else { args.format };
     if let Some(path) = &args.svg {

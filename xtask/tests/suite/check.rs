@@ -3,6 +3,7 @@
 
 mod foreign;
 mod rules;
+mod signed;
 
 use crate::support::{Project, text};
 use serde_json::Value;
@@ -59,6 +60,10 @@ fn what_is_meant_passes_with_its_reason_on_the_command_line_and_in_the_configura
     assert_eq!(code, 0, "{shown}");
     let told = "allowed[file-missing] 404.html: missing (allowed: the host has its own)\n";
     assert!(shown.starts_with(told) && shown.ends_with(": 1 allowed\n"), "{shown}");
+    let (code, sarif, _) =
+        check(&project, &[&allowed[..], &["--format", "sarif", "--hide-allowed"]].concat());
+    let sarif: Value = serde_json::from_str(&sarif).unwrap();
+    assert_eq!((code, &sarif["runs"][0]["results"]), (0, &Value::Array(Vec::new())));
     // Elsewhere it is as wrong as ever, and there is nothing to allow.
     let (code, shown, _) = check(&project, &["--allow", "file-missing:index.html=no page"]);
     assert_eq!(code, 1);

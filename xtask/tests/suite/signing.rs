@@ -30,7 +30,7 @@ const CHIPS: [Chip; 2] = [Chip::Esp32c3, Chip::Esp32s3];
 const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
 
 /// A project with keys that has released 1.0.0.
-fn signed() -> Project {
+pub(crate) fn signed() -> Project {
     let project = Project::new(&CHIPS);
     project.done(&["keys", "init"]);
     project.build(&CHIPS, "1.0.0").done(&["release"]);
@@ -79,7 +79,7 @@ fn problems_of(site: &Path) -> Vec<Finding> {
 
 /// Puts a file onto the site, and into its index, as whoever controls the host
 /// can.
-fn publish(project: &Project, path: &str, bytes: Option<&[u8]>) {
+pub(crate) fn publish(project: &Project, path: &str, bytes: Option<&[u8]>) {
     let index = project.read("dist/site/releases.json");
     let mut index: Index = serde_json::from_str(&index).unwrap();
     let file = project.path("dist/site").join(path);
@@ -99,7 +99,7 @@ fn publish(project: &Project, path: &str, bytes: Option<&[u8]>) {
 }
 
 /// Signs a changed descriptor, as a thief can who has the key in the file `key`.
-fn forged(key: &Path, descriptor: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
+pub(crate) fn forged(key: &Path, descriptor: &[u8], change: impl FnOnce(&mut Value)) -> Vec<u8> {
     let pem = fs::read_to_string(key).unwrap();
     let key = Held::all_in(&pem, "").unwrap().remove(0).read("").unwrap();
     let mut sealed: Value = serde_json::from_slice(descriptor).unwrap();
@@ -116,7 +116,7 @@ fn forged(key: &Path, descriptor: &[u8], change: impl FnOnce(&mut Value)) -> Vec
     sealed.to_string().into_bytes()
 }
 
-fn copy(from: &Path, to: &Path) {
+pub(crate) fn copy(from: &Path, to: &Path) {
     for (path, bytes) in tree(from) {
         let to = to.join(path);
         fs::create_dir_all(to.parent().unwrap()).unwrap();

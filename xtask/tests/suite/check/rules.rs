@@ -3,7 +3,7 @@
 
 use super::released;
 use crate::support::{NOW, Project, app_image, tree};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
 use towline_descriptor::Chip;
 use towline_sim::sample::seal;
@@ -157,6 +157,20 @@ const RULES: &[(Code, Break)] = &[
     (Code::IndexInvalid, |s| s.write(INDEX, "[]")),
     (Code::IndexInvalid, |s| s.edit(INDEX, |index| index["fmt"] = 2.into())),
     (Code::FileMissing, |s| fs::remove_file(s.0.path("dist/site/404.html")).unwrap()),
+    (Code::FileUnreadable, |s| {
+        fs::remove_file(s.0.path("dist/site/404.html")).unwrap();
+        fs::create_dir(s.0.path("dist/site/404.html")).unwrap();
+    }),
+    (Code::FileTooLarge, |s| {
+        let file = fs::File::create(s.0.path("dist/site/404.html")).unwrap();
+        file.set_len(65 << 20).unwrap();
+    }),
+    (Code::PathOutside, |s| {
+        let mut index = s.json(INDEX);
+        index["files"]["../404.html"] = index["files"]["404.html"].clone();
+        s.write(INDEX, index.to_string());
+    }),
+    (Code::IndexFieldUnknown, |s| s.edit(INDEX, |index| index["comment"] = "new".into())),
     (Code::PageMissing, |s| {
         s.edit(INDEX, |i| drop(i["files"].as_object_mut().unwrap().remove("404.html")));
     }),
@@ -177,6 +191,23 @@ const RULES: &[(Code, Break)] = &[
     (Code::DescriptorVersion, |s| s.edit(DESCRIPTOR, |d| d["version"] = "1.0.1".into())),
     (Code::DescriptorPath, |s| s.edit(DESCRIPTOR, |d| d["path"] = "https://a.b/c".into())),
     (Code::DescriptorImage, |s| s.edit(DESCRIPTOR, |d| d["size"] = 5.into())),
+    (Code::ReleaseUnknown, |s| {
+        s.edit(DESCRIPTOR, |d| d["version"] = "1.0.1".into());
+        s.edit(INDEX, |i| i["channels"][0]["targets"][0]["version"] = "1.0.1".into());
+    }),
+    (Code::StepInvalid, |s| {
+        s.edit(INDEX, |index| index["releases"][0]["min_from"] = "0.9.0".into());
+        s.edit(DESCRIPTOR, |d| {
+            let step = json!({
+                "version": "0.9.0",
+                "path": d["path"],
+                "size": d["size"],
+                "sha256": d["sha256"],
+            });
+            d["min_from"] = "0.9.0".into();
+            d["steps"] = json!([step]);
+        });
+    }),
     (Code::YankedServed, |s| {
         s.edit(INDEX, |index| index["releases"][0]["yanked"] = "it smokes".into());
     }),
@@ -204,8 +235,10 @@ const RULES: &[(Code, Break)] = &[
     (Code::ProjectMismatch, |s| app(s, app_image(Chip::Esp32c3, "fan", "1.0.0", 40_000))),
     (Code::VersionMismatch, |s| app(s, app_image(Chip::Esp32c3, "lamp", "1.0.1", 40_000))),
     (Code::SecureVersionMismatch, |s| app(s, sealed(|image| image[36] = 3))),
+    (Code::SlotTooSmall, |s| app(s, app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_910_000))),
     (Code::SlotSizeDiffers, |s| target(s, |target| target["slot_size"] = 0x20_0000.into())),
     (Code::PartitionTableInvalid, |s| s.replace("partition-table", |table| table[0] = 0)),
+    (Code::PartitionTooSmall, |s| s.replace("otadata", |otadata| otadata.resize(0x2800, 0xFF))),
     (Code::OtadataNotBlank, |s| s.replace("otadata", |otadata| otadata[0x1004] = 1)),
     (Code::FactoryDiffers, |s| s.replace("factory", |factory| factory[0x8FFF] = 0)),
     (Code::BeyondFlash, |s| target(s, |target| target["flash_size"] = 0x18_0000.into())),
