@@ -2,6 +2,7 @@
 
 use super::{Code, Fault, Finding};
 use crate::site::{INDEX, NOT_FOUND};
+use memchr::memmem;
 use std::collections::BTreeMap;
 
 /// Path of the page.
@@ -14,12 +15,12 @@ const IMPORTS: [&str; 3] = ["import(\"./", "import\"./", "from\"./"];
 /// list: nobody could tell whether that is what was published. `contents` are
 /// the listed files; one that could not be read is told elsewhere.
 pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, Fault>>) -> Vec<Finding> {
-    let text = |path: &str| match contents.get(path) {
-        Some(Ok(bytes)) => String::from_utf8_lossy(bytes),
-        _ => "".into(),
+    let bytes = |path: &str| match contents.get(path) {
+        Some(Ok(bytes)) => bytes.as_slice(),
+        _ => &[],
     };
     // Templates write slashes as they like.
-    let page = text(PAGE).replace("&#x2f;", "/");
+    let page = String::from_utf8_lossy(bytes(PAGE)).replace("&#x2f;", "/");
     let mut loaded: Vec<_> = page
         .split('"')
         .filter(|part| part.starts_with("assets/"))
@@ -27,10 +28,13 @@ pub(super) fn check(contents: &BTreeMap<&str, Result<Vec<u8>, Fault>>) -> Vec<Fi
         .collect();
     let scripts = contents.keys().filter(|p| p.starts_with("assets/") && p.ends_with(".js"));
     for script in scripts {
-        let text = text(script);
+        let text = bytes(script);
         for import in IMPORTS {
-            let names = text.split(import).skip(1).filter_map(|rest| rest.split('"').next());
-            loaded.extend(names.map(|name| (*script, format!("assets/{name}"))));
+            for at in memmem::find_iter(text, import) {
+                let name = text[at + import.len()..].split(|byte| *byte == b'"').next();
+                let name = String::from_utf8_lossy(name.unwrap_or_default());
+                loaded.push((*script, format!("assets/{name}")));
+            }
         }
     }
     let unlisted = loaded.into_iter().filter(|(_, path)| !contents.contains_key(path.as_str()));

@@ -2,6 +2,7 @@
 //! ends.
 
 mod foreign;
+mod mutations;
 mod rules;
 mod signed;
 
@@ -35,7 +36,7 @@ fn a_fault_is_told_in_every_format_with_its_code_and_place() {
         shown.starts_with("error[file-missing] 404.html: missing\n  what happens: "),
         "{shown}"
     );
-    assert!(shown.contains("\n  mend it: Render the site anew"), "{shown}");
+    assert!(shown.contains("\n  mend it: Publish all files of the site"), "{shown}");
     assert!(shown.ends_with("dist/site: 1 problem\n"), "{shown}");
     let (_, short, _) = check(&project, &["--quiet", "dist/site"]);
     assert_eq!(short, "error[file-missing] 404.html: missing\ndist/site: 1 problem\n");
