@@ -14,6 +14,7 @@ mod facts;
 mod files;
 mod finding;
 mod foreign;
+mod history;
 mod index;
 mod page;
 mod paths;
@@ -130,6 +131,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     findings.paths = paths(&index, sound, terms.now);
     found.extend(paths::find(&index, &findings.paths));
     found.extend(unlisted(&index));
+    found.extend(history::check(&index));
     found.extend(page::check(&contents));
     found
         .extend(index.releases.iter().flat_map(|release| trust.check_sums(files, &index, release)));

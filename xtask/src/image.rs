@@ -321,6 +321,16 @@ fn bundle(
     Ok((bootloader, app))
 }
 
+/// Returns the bootloader that espflash has for chips of this revision and later.
+#[cfg(test)]
+pub(crate) fn bundled_bootloader(chip: Chip, revision: u16) -> Option<Vec<u8>> {
+    let chip = espflash_chip(chip)?;
+    let settings = FlashSettings::new(None, None, None);
+    let data = FlashData::new(settings, revision, None, chip, chip.default_xtal_frequency());
+    let format = IdfBootloaderFormat::new(&EMPTY_ELF, &data, None, None, None, None).ok()?;
+    format.flash_segments().next().map(|segment| segment.data.into_owned())
+}
+
 /// Returns espflash's name of a chip, if it knows the chip.
 pub fn espflash_chip(chip: Chip) -> Option<EspflashChip> {
     serde_json::from_value(chip.name().into()).ok()

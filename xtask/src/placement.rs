@@ -119,11 +119,16 @@ pub(crate) fn is_slot(partition: &Partition) -> bool {
     partition.subtype().to_string().starts_with("ota_")
 }
 
+/// Returns whether a partition selects the slot to boot.
+pub(crate) fn is_otadata(partition: &Partition) -> bool {
+    partition.subtype() == SubType::Data(DataType::Ota)
+}
+
 /// Returns whether a part belongs into a partition.
 fn is_place_of(role: Role, partition: &Partition) -> bool {
     match role {
         Role::App => partition.ty() == Type::App,
-        Role::Otadata => partition.subtype() == SubType::Data(DataType::Ota),
+        Role::Otadata => is_otadata(partition),
         _ => false,
     }
 }

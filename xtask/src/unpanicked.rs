@@ -5,6 +5,9 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
+/// How the error begins that is made of a panic.
+pub(crate) const NOT_UNDERSTOOD: &str = "not understood";
+
 /// Calls a library that panics on some input, and makes an error of that.
 ///
 /// # Errors
@@ -19,7 +22,7 @@ pub(crate) fn unpanicked<T>(call: impl FnOnce() -> Result<T, String>) -> Result<
     result.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        Err(format!("not understood ({})", text.unwrap_or("no reason given")))
+        Err(format!("{NOT_UNDERSTOOD} ({})", text.unwrap_or("no reason given")))
     })
 }
 

@@ -125,6 +125,9 @@ codes! {
         Unpaused = "unpaused",
         SignatureGone = "signature-gone",
         SequenceBackwards = "sequence-backwards",
+        ImageSegmentPlace = "image-segment-place",
+        SlotsGap = "slots-gap",
+        SecureVersionFalls = "secure-version-falls",
     }
     Warning {
         RecordedSecretKey = "recorded-secret-key",
@@ -133,6 +136,19 @@ codes! {
         VersionNotSemver = "version-not-semver",
         SlotNearlyFull = "slot-nearly-full",
         SlotsUnequal = "slots-unequal",
+        RollbackMissing = "rollback-missing",
+        RollbackHalf = "rollback-half",
+        InstallerErases = "installer-erases",
+        ImprovUnknown = "improv-unknown",
+        ManifestBuildUnreachable = "manifest-build-unreachable",
+        OtaPathOdd = "ota-path-odd",
+        VersionNotInImage = "version-not-in-image",
+        OtadataKept = "otadata-kept",
+        OtadataBroken = "otadata-broken",
+        DataOverwritten = "data-overwritten",
+        SingleSlot = "single-slot",
+        ChannelOrder = "channel-order",
+        ChannelPath = "channel-path",
     }
     Note {
         AllowUnused = "allow-unused",
@@ -140,6 +156,8 @@ codes! {
         NotChecked = "not-checked",
         Unauthenticated = "unauthenticated",
         YankedAhead = "yanked-ahead",
+        ManifestDeprecated = "manifest-deprecated",
+        PartitionTableUnhashed = "partition-table-unhashed",
     }
 }
 

@@ -29,9 +29,15 @@ pub(super) enum Says {
 /// A manifest of esp-web-tools.
 #[derive(Debug, Deserialize)]
 pub(super) struct Manifest {
+    pub name: Option<String>,
     pub version: Option<String>,
     #[serde(default)]
     pub new_install_prompt_erase: bool,
+    /// How that was called before.
+    pub new_install_skip_erase: Option<bool>,
+    /// How many seconds are waited for Improv after an install; with 0 it is never
+    /// asked for.
+    pub new_install_improv_wait_time: Option<f64>,
     pub builds: Vec<Build>,
 }
 
@@ -40,6 +46,14 @@ pub(super) struct Manifest {
 pub(super) struct Build {
     #[serde(rename = "chipFamily")]
     pub family: String,
+    /// The kind of serial port that it is for, if not for all.
+    #[serde(rename = "serialType")]
+    pub serial: Option<String>,
+    /// What only installers to come tell builds apart by.
+    #[serde(rename = "flashSizeMB")]
+    pub flash_size: Option<Value>,
+    #[serde(rename = "psramSizeMB")]
+    pub psram_size: Option<Value>,
     #[serde(default)]
     pub parts: Vec<Part>,
     /// What ESPHome installs.
@@ -72,6 +86,18 @@ pub(super) struct Descriptor {
     /// Of Towline's alone.
     #[serde(default)]
     pub target: Option<Value>,
+}
+
+impl Manifest {
+    /// Returns whether users are asked before all of flash is erased.
+    pub(super) fn asks_to_erase(&self) -> bool {
+        self.new_install_prompt_erase || self.new_install_skip_erase == Some(true)
+    }
+
+    /// Returns whether the installer asks the firmware for its name and version.
+    pub(super) fn asks_firmware(&self) -> bool {
+        self.new_install_improv_wait_time != Some(0.0)
+    }
 }
 
 impl Document {
@@ -132,15 +158,13 @@ fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
         if bytes.len() > MAX_DOCUMENT { None } else { serde_json::from_slice(bytes).ok() };
     let has = |key: &str| value.as_ref().is_some_and(|value| value.get(key).is_some());
     if has("builds") {
-        let manifest: Manifest = serde_json::from_slice(bytes)
-            .map_err(|error| Code::ManifestInvalid.fault(error.to_string()))?;
+        let manifest: Manifest = parse(bytes, Code::ManifestInvalid)?;
         let is_empty = |build: &Build| build.parts.is_empty() && build.ota.is_none();
         let is_whole = !manifest.builds.is_empty() && !manifest.builds.iter().any(is_empty);
         Code::ManifestInvalid.unless(is_whole, "has a build without parts, or no build")?;
         Ok(Some(Says::Manifest(manifest)))
     } else if has("version") && has("path") {
-        let descriptor: Descriptor = serde_json::from_slice(bytes)
-            .map_err(|error| Code::DescriptorInvalid.fault(error.to_string()))?;
+        let descriptor: Descriptor = parse(bytes, Code::DescriptorInvalid)?;
         Ok(Some(Says::Descriptor(descriptor)))
     } else if is_told {
         let message = "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`; to check images, name their folder";
@@ -148,6 +172,16 @@ fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
     } else {
         Ok(None)
     }
+}
+
+/// Reads JSON; a fault is told at its byte.
+fn parse<'d, T: Deserialize<'d>>(bytes: &'d [u8], code: Code) -> Result<T, Fault> {
+    serde_json::from_slice(bytes).map_err(|error: serde_json::Error| {
+        let lines = bytes.split_inclusive(|byte| *byte == b'\n');
+        let before: usize = lines.take(error.line().saturating_sub(1)).map(<[u8]>::len).sum();
+        let at = before + error.column().saturating_sub(1);
+        code.fault(error.to_string()).at_byte(at as u64)
+    })
 }
 
 /// Finds where a link of a document leads. `is_there` tells which files the site has.
@@ -222,5 +256,8 @@ mod tests {
         ] {
             assert!(says(&broken).is_err(), "{broken}");
         }
+        let of_type = manifest.replace("\"version\":\"1\"", "\"version\":\n \"1\",\"name\":5");
+        let fault = says(&of_type).unwrap_err().of("m.json");
+        assert_eq!(fault.place.offset, of_type.find('5').map(|at| at as u64), "{fault}");
     }
 }

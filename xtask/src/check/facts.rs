@@ -8,16 +8,22 @@
 //! So the memory of a check is bounded by the largest files, one a thread, however
 //! many there are.
 
+mod bootloader;
 mod flash;
+mod marks;
+mod segments;
 
-pub(super) use flash::{Element, Image, What};
+pub(super) use flash::{Element, Image, Table, What};
+pub(super) use marks::Marks;
 
 use super::{Fault, Finding, compare};
 use crate::{placement::parse_table, site::IndexArtifact, store};
 use esp_idf_part::PartitionTable;
 use md5::{Digest, Md5};
-use memchr::memmem;
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 use towline::image::{self, Head, Header, ImageError};
 use towline_descriptor::Sha256;
 
@@ -30,8 +36,8 @@ const MAX_TABLE: usize = 0x1000;
 /// How erased flash reads.
 const ERASED: u8 = 0xFF;
 
-/// How the packets of Improv over the serial line begin, with the number of the format.
-const IMPROV: &[u8] = b"IMPROV\x01";
+/// Flash is erased by so many bytes.
+pub(super) const SECTOR: u64 = 0x1000;
 
 /// The facts of all files, or why one cannot be read.
 pub(super) type AllFacts = BTreeMap<String, Result<Facts, Fault>>;
@@ -60,8 +66,16 @@ pub(super) struct Facts {
     pub found: Vec<Finding>,
     /// The images and tables that it holds, if they were looked for.
     pub elements: Vec<Element>,
-    /// Whether its firmware sets up Wi-Fi by Improv for certain.
-    pub improv: bool,
+    /// What the texts of its firmware give away.
+    pub marks: Marks,
+    /// Whether it is a bootloader that rolls back, or one that does not.
+    pub rolls_back: Option<bool>,
+    /// Where an app has its first segment that flash cannot be mapped to, in bytes.
+    pub unmappable: Option<usize>,
+    /// Its sectors that are as in erased flash, put together to ranges.
+    pub erased: Vec<Range<u64>>,
+    /// Which of the texts that were asked for are in it.
+    pub says: BTreeSet<String>,
     /// MD5 of its bytes, in hex.
     pub md5: String,
 }
@@ -72,12 +86,20 @@ impl Facts {
     pub(super) fn of(bytes: &[u8], pieces: &[Range<usize>]) -> Self {
         // The check of an image hashes all of it: once is enough.
         let checked = image::check(bytes);
+        let header = bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse);
+        let head = bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse);
+        let chip = header.ok().and_then(|header| header.chip());
         Self {
             size: bytes.len(),
             sha256: checked.map_or_else(|_| store::sha256(bytes), |checked| checked.sha256),
             image: checked.map(|_| ()),
-            header: bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Header::parse),
-            head: bytes.first_chunk().ok_or(ImageError::Truncated).and_then(Head::parse),
+            header,
+            marks: if head.is_ok() { Marks::of(bytes) } else { Marks::default() },
+            rolls_back: chip
+                .filter(|_| head.is_err() && checked.is_ok())
+                .and_then(|chip| bootloader::rolls_back(bytes, chip)),
+            unmappable: head.as_ref().ok().and_then(|_| segments::unmappable(bytes)),
+            head,
             table: table(bytes),
             written: written(bytes).map(|at| at as u64),
             pieces: (
@@ -86,21 +108,30 @@ impl Facts {
             ),
             found: Vec::new(),
             elements: Vec::new(),
-            improv: false,
+            erased: Vec::new(),
+            says: BTreeSet::new(),
             md5: String::new(),
         }
     }
 
     /// Reduces a file of a site without an index to what is known of it. Its first byte
-    /// goes to `base` in flash.
-    pub(super) fn of_flash(bytes: &[u8], base: u64) -> Self {
+    /// goes to `base` in flash; `texts` are those to look for.
+    pub(super) fn of_flash(bytes: &[u8], base: u64, texts: &BTreeSet<&str>) -> Self {
         let md5 = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let facts = Self::of(bytes, &[]);
         Self {
             elements: flash::elements(bytes, base),
-            improv: memmem::find(bytes, IMPROV).is_some(),
+            marks: if facts.head.is_ok() { facts.marks } else { Marks::of(bytes) },
+            erased: erased(bytes),
+            says: marks::found(bytes, texts),
             md5,
-            ..Self::of(bytes, &[])
+            ..facts
         }
+    }
+
+    /// Returns whether there is an image or a partition table in it.
+    pub(super) fn is_firmware(&self) -> bool {
+        self.elements.iter().any(|element| !matches!(element.what, What::Otadata(_)))
     }
 
     /// Returns the app if the file is an app image and nothing else.
@@ -132,6 +163,20 @@ fn written(bytes: &[u8]) -> Option<usize> {
     let start = rows * ROW.len();
     let rest = bytes.get(start..)?;
     Some(start + rest.iter().position(|byte| *byte != ERASED)?)
+}
+
+/// Returns the sectors that are as in erased flash, put together to ranges.
+fn erased(bytes: &[u8]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::new();
+    for (number, sector) in bytes.chunks(SECTOR as usize).enumerate() {
+        let start = number as u64 * SECTOR;
+        match ranges.last_mut().filter(|last| last.end == start) {
+            _ if written(sector).is_some() => {}
+            Some(last) => last.end += SECTOR,
+            None => ranges.push(start..start + SECTOR),
+        }
+    }
+    ranges
 }
 
 /// Returns whether there is nothing but erased flash before and between pieces, and
@@ -166,6 +211,14 @@ mod tests {
         assert_eq!(Facts::of(&bytes, &[]).written, Some(100));
         assert_eq!(Facts::of(&[ERASED; 130], &[]).written, None);
         assert_eq!(Facts::of(&[], &[]).written, None);
+    }
+
+    #[test]
+    fn erased_sectors_are_put_together() {
+        let sector = |byte: u8| vec![byte; SECTOR as usize];
+        let bytes = [sector(ERASED), sector(ERASED), sector(0), sector(ERASED), vec![1]].concat();
+        assert_eq!(erased(&bytes), [0..2 * SECTOR, 3 * SECTOR..4 * SECTOR]);
+        assert_eq!(erased(&[]), []);
     }
 
     #[test]

@@ -65,17 +65,19 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
     let all = all.into_iter().collect();
     let mut site = Site { documents, facts: AllFacts::new(), start, all };
     let wanted = wanted(&site);
-    site.facts = wanted
+    let texts = rules::texts(&site.documents);
+    let facts = wanted
         .into_par_iter()
         .map(|(path, base)| {
             let facts = files.read(&path).map(|bytes| {
-                let mut facts = Facts::of_flash(&bytes, base.into());
+                let mut facts = Facts::of_flash(&bytes, base.into(), &texts);
                 facts.found.extend(secrets.find_in(&path, &bytes));
                 facts
             });
             (path, facts)
         })
         .collect();
+    site.facts = facts;
     if site.documents.is_empty() && faults.is_empty() && !site.facts.values().any(is_firmware) {
         return None;
     }
@@ -90,7 +92,7 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
 }
 
 fn is_firmware(facts: &Result<Facts, super::Fault>) -> bool {
-    facts.as_ref().is_ok_and(|facts| !facts.elements.is_empty())
+    facts.as_ref().is_ok_and(Facts::is_firmware)
 }
 
 /// Returns the files to look into, and where in flash their first bytes go.

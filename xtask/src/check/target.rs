@@ -3,6 +3,7 @@
 use super::{
     Code, Fault, Finding,
     facts::{AllFacts, Facts},
+    rules::{rollback, table},
 };
 use crate::{
     placement::{Placed, faults, smallest_slot},
@@ -11,6 +12,9 @@ use crate::{
 };
 use std::ops::Range;
 use towline::image::{Head, Header, ImageError};
+
+/// From so many hundredths of a slot on, the next release may not fit.
+const NEARLY_FULL: u64 = 98;
 
 /// Where the header of an image says what chip it is for, in bytes.
 const CHIP_ID_OFFSET: u64 = 12;
@@ -88,6 +92,21 @@ fn known<'f>(files: &'f AllFacts, listed: &IndexArtifact) -> Result<&'f Facts, F
     facts.compare(listed).map(|()| facts)
 }
 
+/// Checks that an image fits the smallest slot of updates, and how well.
+pub(super) fn check_room(size: u64, slot: u64) -> Result<(), Fault> {
+    let message = || format!("has {size} bytes, and the smallest slot {slot}");
+    Code::SlotTooSmall.unless(size <= slot, message())?;
+    let percent = size * 100 / slot.max(1);
+    Code::SlotNearlyFull
+        .unless(percent < NEARLY_FULL, format!("fills {percent} % of the smallest slot"))
+}
+
+/// Says where an image has a segment that flash cannot be mapped to.
+pub(super) fn unmappable(at: u64) -> Fault {
+    let message = "a segment is at another place in its page than its address";
+    Code::ImageSegmentPlace.fault(message).at_byte(at)
+}
+
 /// Says what is wrong with an image.
 pub(super) fn image_fault(error: ImageError) -> Fault {
     let code = match error {
@@ -132,10 +151,8 @@ fn check_app(
                     said.secure_version, target.secure_version
                 ),
             ),
-            Code::SlotTooSmall.unless(
-                target.slot_size.is_none_or(|slot| app.size <= slot as usize),
-                "does not fit the smallest slot",
-            ),
+            app.unmappable.map_or(Ok(()), |at| Err(unmappable(at as u64))),
+            target.slot_size.map_or(Ok(()), |slot| check_room(app.size as u64, slot.into())),
         ],
     };
     faults.into_iter().filter_map(Result::err)
@@ -169,6 +186,9 @@ fn check_parts(target: &IndexTarget, parts: &[(&IndexPart, &Facts)]) -> Vec<Find
             (_, Err(error)) => Err(image_fault(*error)),
             (_, Ok(header)) => is_for_chip(header, target),
         };
+        found.extend(result.err().map(|fault| fault.of(path(&part.file))));
+        let app = by_role(Role::App).map(|(_, app)| app.marks).unwrap_or_default();
+        let result = rollback::half(facts.rolls_back, app);
         found.extend(result.err().map(|fault| fault.of(path(&part.file))));
     }
     if let Some((part, facts)) = by_role(Role::Otadata)
@@ -205,6 +225,8 @@ fn check_parts(target: &IndexTarget, parts: &[(&IndexPart, &Facts)]) -> Vec<Find
                 let faults = faults.into_iter().filter(|fault| !is_told(fault));
                 let of_part = |(at, fault): (usize, Fault)| fault.of(path(&parts[at].0.file));
                 found.extend(faults.map(of_part));
+                let faults = table::faults(partitions).into_iter();
+                found.extend(faults.map(|fault| fault.of(path(&part.file))));
                 if target.slot_size != smallest_slot(partitions) {
                     let message = "has another slot size than the index states";
                     found.push(Code::SlotSizeDiffers.of(path(&part.file), message));

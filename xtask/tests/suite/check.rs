@@ -1,6 +1,7 @@
 //! The command `check`: what it says in each format, what is allowed, and how it
 //! ends.
 
+mod flash;
 mod foreign;
 mod mutations;
 mod rules;

@@ -1,10 +1,19 @@
-//! What lies in flash: the images and the partition table that a file holds, whether it
-//! is one of them or all of them put together.
+//! What lies in flash: the images, the partition table and the otadata that a file
+//! holds, whether it is one of them or all of them put together.
 
-use super::{MAX_TABLE, TABLE_MAGIC};
-use crate::placement::parse_table;
-use esp_idf_part::{PartitionTable, Type};
-use towline::image::{Head, Header, ImageCheck, ImageError};
+use super::{ERASED, MAX_TABLE, SECTOR, TABLE_MAGIC, bootloader, segments};
+use crate::{
+    check::{Code, Fault},
+    placement::{is_otadata, parse_table},
+    unpanicked::NOT_UNDERSTOOD,
+};
+use esp_idf_part::{Partition, PartitionTable, Type};
+use md5::{Digest, Md5};
+use towline::{
+    OtaData,
+    image::{Head, Header, ImageCheck, ImageError},
+    otadata::Record,
+};
 use towline_descriptor::Sha256;
 
 /// Where chips look for their bootloader, in bytes.
@@ -13,6 +22,12 @@ const BOOTLOADERS: [u64; 3] = [0, 0x1000, 0x2000];
 /// Where a partition table is, unless somebody moved it; then it is at one of the next
 /// sectors.
 const TABLES: std::ops::Range<u64> = 0x8000..0x2_0000;
+
+/// Bytes of a row of a partition table.
+const ROW: usize = 32;
+
+/// How the row of a partition table begins that has its hash.
+const MD5_MAGIC: [u8; 2] = [0xEB, 0xEB];
 
 /// Something that a file holds.
 #[derive(Debug)]
@@ -28,8 +43,18 @@ pub(in crate::check) struct Element {
 pub(in crate::check) enum What {
     /// An image of an app, or of a bootloader.
     Image(Box<Image>),
-    /// A partition table.
-    Table(Result<PartitionTable, String>),
+    /// A partition table, or why it is not sound or not known.
+    Table(Result<Table, Fault>),
+    /// What selects a slot, or may do so: that depends on where it lies.
+    Otadata(OtaData),
+}
+
+/// A partition table.
+#[derive(Debug)]
+pub(in crate::check) struct Table {
+    pub parsed: PartitionTable,
+    /// Whether its bytes are protected by a hash.
+    pub has_md5: bool,
 }
 
 /// An image.
@@ -40,6 +65,10 @@ pub(in crate::check) struct Image {
     pub head: Option<Head>,
     /// Size and SHA-256 up to its end, if it is sound that far.
     pub whole: Result<(u64, Sha256), ImageError>,
+    /// Whether it is a bootloader that rolls back, or one that does not.
+    pub rolls_back: Option<bool>,
+    /// Where its first segment is that flash cannot be mapped to, in bytes.
+    pub unmappable: Option<usize>,
 }
 
 /// Finds what is in a file whose first byte goes to `base` in flash.
@@ -61,19 +90,31 @@ pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
         Some(Element { at, what })
     });
     let Some(table) = table else {
-        // A bootloader, or nothing that we know.
-        return image_at(base).into_iter().collect();
+        // A bootloader, otadata, or nothing that we know.
+        let is_short = bytes.len() as u64 <= 2 * SECTOR;
+        let otadata = || otadata(bytes).filter(|_| is_short).map(|what| Element { at: 0, what });
+        return image_at(base).or_else(otadata).into_iter().collect();
     };
-    let apps: Vec<u64> = match &table.what {
-        What::Table(Ok(table)) => {
-            let apps = table.partitions().iter().filter(|p| p.ty() == Type::App);
-            apps.map(|partition| partition.offset().into()).collect()
-        }
+    let partitions = match &table.what {
+        What::Table(Ok(table)) => table.parsed.partitions().clone(),
         _ => Vec::new(),
     };
     let bootloader = BOOTLOADERS.into_iter().find_map(image_at);
-    let apps = apps.into_iter().filter_map(image_at);
-    bootloader.into_iter().chain([table]).chain(apps).collect()
+    let places = |is: &dyn Fn(&Partition) -> bool| -> Vec<u64> {
+        partitions.iter().filter(|p| is(p)).map(|p| p.offset().into()).collect()
+    };
+    let apps = places(&|partition| partition.ty() == Type::App).into_iter().filter_map(image_at);
+    let otadata = places(&is_otadata).into_iter().filter_map(|place| {
+        let at = place.checked_sub(base)?;
+        Some(Element { at, what: otadata(bytes.get(usize::try_from(at).ok()?..)?)? })
+    });
+    bootloader.into_iter().chain([table]).chain(otadata).chain(apps).collect()
+}
+
+/// Reads a record at the start of each sector, where there are both.
+fn otadata(bytes: &[u8]) -> Option<What> {
+    let record = |at: u64| Some(Record::parse(bytes.get(at as usize..)?.first_chunk()?));
+    Some(What::Otadata(OtaData { records: [record(0)?, record(SECTOR)?] }))
 }
 
 /// Returns what a file is that is one thing alone.
@@ -82,23 +123,42 @@ fn alone(bytes: &[u8]) -> Option<What> {
     if is_app { Some(What::Image(Box::new(image(bytes)?))) } else { table(bytes).map(What::Table) }
 }
 
-fn table(bytes: &[u8]) -> Option<Result<PartitionTable, String>> {
+fn table(bytes: &[u8]) -> Option<Result<Table, Fault>> {
     let rows = &bytes[..bytes.len().min(MAX_TABLE)];
     // Rows end with one that is erased.
-    let end = rows.chunks(32).position(|row| row.iter().all(|byte| *byte == super::ERASED));
-    let rows = &rows[..end.map_or(rows.len(), |end| (end + 1) * 32).min(rows.len())];
-    rows.starts_with(&TABLE_MAGIC).then(|| parse_table(rows.to_vec()))
+    let end = rows.chunks(ROW).position(|row| row.iter().all(|byte| *byte == ERASED));
+    let rows = &rows[..end.map_or(rows.len(), |end| (end + 1) * ROW).min(rows.len())];
+    let md5 = rows.chunks_exact(ROW).position(|row| row.starts_with(&MD5_MAGIC));
+    let fault = |reason: String| {
+        let is_md5 = |at: usize| Md5::digest(&rows[..at])[..] == rows[at..][16..ROW];
+        // Partitions of kinds to come, and of the application's own, are legal.
+        match reason.starts_with(NOT_UNDERSTOOD) && md5.is_some_and(|row| is_md5(row * ROW)) {
+            true => Code::NotChecked.fault("has partitions of unknown kinds: not looked at"),
+            false => Code::PartitionTableInvalid.fault(reason),
+        }
+    };
+    let parse = || parse_table(rows.to_vec()).map_err(fault);
+    let has_md5 = md5.is_some();
+    rows.starts_with(&TABLE_MAGIC).then(|| parse().map(|parsed| Table { parsed, has_md5 }))
 }
 
 /// Reads an image, if it is for a chip that we know: those of an ESP8266 start alike,
 /// and are another format.
 fn image(bytes: &[u8]) -> Option<Image> {
-    let header = Header::parse(bytes.first_chunk()?).ok().filter(|h| h.chip().is_some())?;
+    let header = Header::parse(bytes.first_chunk()?).ok()?;
+    let chip = header.chip()?;
     let mut check = ImageCheck::new();
     let whole = check
         .update_to_end(bytes)
         .and_then(|_| check.finish())
         .map(|checked| (checked.size.into(), checked.sha256));
     let head = bytes.first_chunk().and_then(|head| Head::parse(head).ok());
-    Some(Image { header, head, whole })
+    let is_sound_app = head.is_some() && whole.is_ok();
+    Some(Image {
+        rolls_back: if head.is_some() { None } else { bootloader::rolls_back(bytes, chip) },
+        unmappable: if is_sound_app { segments::unmappable(bytes) } else { None },
+        header,
+        head,
+        whole,
+    })
 }

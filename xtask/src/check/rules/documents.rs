@@ -1,7 +1,8 @@
 //! Rules on documents, and on what they lead to.
 
+use super::installer;
 use crate::check::{
-    Code, Finding, Link,
+    Code, Fault, Finding, Link,
     discover::{Build, Descriptor, Document, Manifest, Says},
     facts::Image,
     foreign::Site,
@@ -46,18 +47,14 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
 }
 
 fn check_manifest(site: &Site<'_>, document: &Document, manifest: &Manifest) -> Vec<Finding> {
-    let mut found = Vec::new();
-    if manifest.version.is_none() {
-        let message = "has no version: the installer shows `undefined`";
-        found.push(Code::ManifestInvalid.of(&document.path, message));
-    }
+    let mut found = installer::check(site, document, manifest);
     for build in &manifest.builds {
         let family = &build.family;
         if chip_of_family(family).is_none() && !OTHER_FAMILIES.contains(&family.as_str()) {
             let message = format!("chipFamily {family} is no chip that an installer knows");
             found.push(Code::ChipFamilyUnknown.of(&document.path, message));
         }
-        found.extend(check_ota(site, document, build));
+        found.extend(check_ota(site, document, manifest, build));
     }
     found
 }
@@ -68,9 +65,21 @@ pub(super) fn chip_of_family(family: &str) -> Option<Chip> {
 }
 
 /// Checks what ESPHome reads of a build.
-fn check_ota(site: &Site<'_>, document: &Document, build: &Build) -> Vec<Finding> {
+fn check_ota(
+    site: &Site<'_>,
+    document: &Document,
+    manifest: &Manifest,
+    build: &Build,
+) -> Vec<Finding> {
     let mut found = Vec::new();
     let Some(ota) = &build.ota else { return found };
+    let mut report = |result: Result<(), Fault>| {
+        found.extend(result.err().map(|fault| fault.of(&document.path)));
+    };
+    report(installer::ota_path(&ota.path));
+    if let Some((_, facts)) = site.facts_of(document, &ota.path) {
+        report(installer::ota_version(manifest, facts));
+    }
     let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let family = &build.family;
     if ota.md5.len() != 32 || !ota.md5.bytes().all(is_hex) {

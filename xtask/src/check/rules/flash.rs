@@ -1,52 +1,46 @@
 //! Rules on what is in flash after it was written: images, partition table, and what
 //! was there before.
 
-use super::documents::{chip_in, chip_of_family, own_version};
+use super::{
+    documents::{chip_in, chip_of_family},
+    rollback, settings, table,
+};
 use crate::{
     check::{
         Code, Fault, Finding,
-        discover::{Document, Manifest, Says},
-        facts::{Facts, Image, What},
+        discover::{Document, Says},
+        facts::{Facts, Image, Marks, Table, What},
         foreign::Site,
-        target::image_fault,
+        target::{check_room, image_fault, unmappable},
     },
-    placement::{first_app, is_slot, smallest_slot, touches},
+    placement::{first_app, is_otadata, smallest_slot},
 };
-use esp_idf_part::{DataType, Partition, PartitionTable, SubType};
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    ops::Range,
-};
-use towline::image::ImageError;
+use esp_idf_part::Partition;
+use std::{collections::BTreeSet, ops::Range};
+use towline::{OtaData, image::ImageError, otadata::Boot};
 use towline_descriptor::Chip;
 
-/// Flash is erased by so many bytes.
-const SECTOR: u64 = 0x1000;
-
-/// From so many hundredths of a slot on, the next release may not fit.
-const NEARLY_FULL: u64 = 98;
-
 /// A file that is written to flash.
-struct Written<'a> {
-    path: &'a str,
-    at: u64,
-    facts: &'a Facts,
+pub(super) struct Written<'a> {
+    pub path: &'a str,
+    pub at: u64,
+    pub facts: &'a Facts,
 }
 
 impl Written<'_> {
-    fn range(&self) -> Range<u64> {
+    pub(super) fn range(&self) -> Range<u64> {
         self.at..self.at + self.facts.size as u64
     }
 }
 
 /// Something in flash.
 #[derive(Clone, Copy)]
-struct Lying<'a, T> {
+pub(super) struct Lying<'a, T> {
     path: &'a str,
     /// Where in the file, in bytes.
     in_file: u64,
     at: u64,
-    what: &'a T,
+    pub what: &'a T,
 }
 
 impl<T> Lying<'_, T> {
@@ -57,17 +51,21 @@ impl<T> Lying<'_, T> {
 }
 
 /// What is in flash once all of a build is written.
-struct Flash<'a> {
-    files: Vec<Written<'a>>,
-    images: Vec<Lying<'a, Image>>,
-    tables: Vec<Lying<'a, Result<PartitionTable, String>>>,
+pub(super) struct Flash<'a> {
+    pub files: Vec<Written<'a>>,
+    pub images: Vec<Lying<'a, Image>>,
+    tables: Vec<Lying<'a, Result<Table, Fault>>>,
+    pub otadata: Vec<Lying<'a, OtaData>>,
     chip: Option<Chip>,
+    /// Whether devices are offered updates.
+    is_updated: bool,
 }
 
 /// Checks every build of every manifest, and the images that none names.
 pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     let mut seen = BTreeSet::new();
+    let updated = updated(site);
     for document in &site.documents {
         let Says::Manifest(manifest) = &document.says else { continue };
         for build in &manifest.builds {
@@ -80,36 +78,63 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             // What is elsewhere cannot be judged.
             let Some(files) = written.collect::<Option<Vec<_>>>() else { continue };
             seen.extend(files.iter().map(|file| file.path));
-            let flash = Flash::of(files, Some(chip));
+            let flash = Flash::of(files, Some(chip), &updated);
             found.extend(flash.check());
             found.extend(flash.starts(document));
-            found.extend(flash.parts(document));
-            found.extend(flash.settings(document, manifest));
+            found.extend(settings::check(&flash, document, manifest));
         }
     }
     for (path, facts) in &site.facts {
         if let (false, Ok(facts)) = (seen.contains(path.as_str()), facts) {
             let alone = Written { path, at: 0, facts };
-            found.extend(Flash::of(vec![alone], chip_in(path)).check());
+            found.extend(Flash::of(vec![alone], chip_in(path), &updated).check());
         }
     }
-    found.extend(differing(site));
     found
 }
 
+/// Returns the chips and projects that updates are offered for.
+fn updated<'s>(site: &'s Site<'_>) -> BTreeSet<(u16, &'s str)> {
+    let links = |document| Document::updates(document).map(move |link| (document, link));
+    let apps = site.documents.iter().flat_map(links).filter_map(|(document, link)| {
+        let (_, facts) = site.facts_of(document, link)?;
+        facts.app_alone()
+    });
+    apps.filter_map(chip_and_project).collect()
+}
+
+fn chip_and_project(app: &Image) -> Option<(u16, &str)> {
+    Some((app.header.chip_id, app.head.as_ref()?.app.project_name.as_str()))
+}
+
 impl<'a> Flash<'a> {
-    fn of(files: Vec<Written<'a>>, chip: Option<Chip>) -> Self {
-        let (mut images, mut tables) = (Vec::new(), Vec::new());
+    fn of(files: Vec<Written<'a>>, chip: Option<Chip>, updated: &BTreeSet<(u16, &str)>) -> Self {
+        let (mut images, mut tables, mut otadata) = (Vec::new(), Vec::new(), Vec::new());
         for Written { path, at, facts } in &files {
             for element in &facts.elements {
                 let (in_file, at) = (element.at, at + element.at);
                 match &element.what {
                     What::Image(what) => images.push(Lying { path, in_file, at, what: &**what }),
                     What::Table(what) => tables.push(Lying { path, in_file, at, what }),
+                    What::Otadata(what) => otadata.push(Lying { path, in_file, at, what }),
                 }
             }
         }
-        Self { files, images, tables, chip }
+        let mut apps = images.iter().filter_map(|image| chip_and_project(image.what));
+        let is_updated = apps.any(|app| updated.contains(&app));
+        Self { files, images, tables, otadata, chip, is_updated }
+    }
+
+    /// Returns the partitions of its tables.
+    pub(super) fn partitions(&self) -> impl Iterator<Item = &'a Partition> {
+        let sound = self.tables.iter().filter_map(|table| table.what.as_ref().ok());
+        sound.flat_map(|table| table.parsed.partitions())
+    }
+
+    /// Returns what the texts of its apps give away.
+    fn marks(&self) -> Marks {
+        let marks = self.files.iter().map(|file| file.facts.marks);
+        marks.reduce(Marks::or).unwrap_or_default()
     }
 
     fn bootloader(&self) -> Option<&Lying<'a, Image>> {
@@ -125,6 +150,9 @@ impl<'a> Flash<'a> {
             if let (Err(error), false) = (&image.what.whole, is_stale) {
                 found.push(image.of(image_fault(*error)));
             }
+            if let Some(at) = image.what.unmappable {
+                found.push(unmappable(image.in_file + at as u64).of(image.path));
+            }
             found.extend(self.is_for_chip(image).err().map(|fault| image.of(fault)));
         }
         for file in &self.files {
@@ -138,9 +166,7 @@ impl<'a> Flash<'a> {
         }
         for table in &self.tables {
             match table.what {
-                Err(error) => {
-                    found.push(table.of(Code::PartitionTableInvalid.fault(error.clone())));
-                }
+                Err(fault) => found.push(table.of(fault.clone())),
                 Ok(parsed) => found.extend(self.check_table(table, parsed)),
             }
         }
@@ -170,57 +196,88 @@ impl<'a> Flash<'a> {
 
     fn check_table(
         &self,
-        table: &Lying<'_, Result<PartitionTable, String>>,
-        parsed: &PartitionTable,
+        table: &Lying<'_, Result<Table, Fault>>,
+        Table { parsed, has_md5 }: &Table,
     ) -> Vec<Finding> {
         let partitions = parsed.partitions();
-        let mut found = Vec::new();
-        let mut report = |code: Code, message: String| found.push(table.of(code.fault(message)));
-        let slots: Vec<_> = partitions.iter().filter(|p| is_slot(p)).collect();
-        if slots.iter().any(|slot| slot.size() != slots[0].size()) {
-            report(Code::SlotsUnequal, "its slots for updates are not of one size".into());
+        let mut faults = table::faults(partitions);
+        if !has_md5 {
+            faults.push(Code::PartitionTableUnhashed.fault("has no row with its MD5"));
         }
-        let has_otadata = partitions.iter().any(|p| p.subtype() == SubType::Data(DataType::Ota));
-        if slots.len() > 1 && !has_otadata {
-            report(Code::OtadataMissing, "has slots for updates and no otadata".into());
-        }
+        let slots = table::slots(partitions).len();
         // A table alone has nothing in its partitions.
         if self.images.is_empty() {
-            return found;
+            return faults.into_iter().map(|fault| table.of(fault)).collect();
         }
+        faults.extend(table::lies_free(table.at, partitions).err());
+        if self.is_updated && slots < 2 {
+            let message = format!("has {slots} slots for updates, and updates are offered");
+            faults.push(Code::SingleSlot.fault(message));
+        }
+        let mut found = Vec::new();
         match self.bootloader() {
-            None => report(Code::PartMissing, "no bootloader is written with it".into()),
-            Some(boot) => found.extend(check_bootloader(boot, partitions)),
+            None => faults.push(Code::PartMissing.fault("no bootloader is written with it")),
+            Some(boot) => {
+                found.extend(check_bootloader(boot, partitions));
+                if self.images.iter().any(|image| image.what.head.is_some()) {
+                    let is_updated = self.is_updated && slots > 1;
+                    let check = if is_updated { rollback::missing } else { rollback::half };
+                    let result = check(boot.what.rolls_back, self.marks());
+                    found.extend(result.err().map(|fault| boot.of(fault)));
+                }
+            }
         }
-        found.extend(self.check_app(table, partitions));
+        found.extend(faults.into_iter().map(|fault| table.of(fault)));
+        match self.selected(partitions) {
+            Ok(selected) => found.extend(self.check_app(table, partitions, selected)),
+            Err(faulty) => found.push(faulty),
+        }
         found
+    }
+
+    /// Returns the slot that is selected by the otadata that is written, if one is.
+    fn selected<'p>(&self, partitions: &'p [Partition]) -> Result<Option<&'p Partition>, Finding> {
+        let place = partitions.iter().find(|p| is_otadata(p)).map(|p| u64::from(p.offset()));
+        let Some(otadata) = self.otadata.iter().find(|otadata| Some(otadata.at) == place) else {
+            return Ok(None);
+        };
+        let is_broken = otadata.what.records.iter().any(|r| !r.is_invalid() && !r.is_valid());
+        if is_broken {
+            let message = "a record has a wrong checksum: the bootloader ignores it";
+            return Err(otadata.of(Code::OtadataBroken.fault(message)));
+        }
+        let slots = table::slots(partitions);
+        let selected = match otadata.what.boot(slots.len().max(1)) {
+            Boot::Slot { slot, .. } => slots.get(slot).copied(),
+            Boot::Default => None,
+        };
+        let is_filled =
+            |slot: &Partition| self.images.iter().any(|image| image.at == u64::from(slot.offset()));
+        match selected.filter(|slot| !is_filled(slot)) {
+            Some(empty) => {
+                let message = format!("selects {}, and no app is written there", empty.name());
+                Err(otadata.of(Code::OtadataNotBlank.fault(message)))
+            }
+            None => Ok(selected),
+        }
     }
 
     /// Checks that an app is where it is booted, and fits.
     fn check_app(
         &self,
-        table: &Lying<'_, Result<PartitionTable, String>>,
+        table: &Lying<'_, Result<Table, Fault>>,
         partitions: &[Partition],
-    ) -> Vec<Finding> {
-        let Some(place) = first_app(partitions) else { return Vec::new() };
+        selected: Option<&Partition>,
+    ) -> Option<Finding> {
+        let place = selected.or_else(|| first_app(partitions))?;
         let start = u64::from(place.offset());
         let Some(app) = self.images.iter().find(|image| image.at == start) else {
             let message = format!("no app lies at {start:#x}, where {} is booted", place.name());
-            return vec![table.of(Code::PartMisplaced.fault(message))];
+            return Some(table.of(Code::PartMisplaced.fault(message)));
         };
-        let (Ok((size, _)), Some(slot)) = (app.what.whole, smallest_slot(partitions)) else {
-            return Vec::new();
-        };
-        let slot = u64::from(slot.min(place.size()));
-        let fault = if size > slot {
-            Code::SlotTooSmall.fault(format!("has {size} bytes, and the smallest slot {slot}"))
-        } else if size * 100 >= slot * NEARLY_FULL {
-            let percent = size * 100 / slot;
-            Code::SlotNearlyFull.fault(format!("fills {percent} % of the smallest slot"))
-        } else {
-            return Vec::new();
-        };
-        vec![app.of(fault)]
+        let (size, _) = app.what.whole.ok()?;
+        let slot = u64::from(smallest_slot(partitions)?.min(place.size()));
+        check_room(size, slot).err().map(|fault| app.of(fault))
     }
 
     /// Checks that a blank chip would start what a build writes.
@@ -238,46 +295,6 @@ impl<'a> Flash<'a> {
             found.push(Code::PartMissing.of(&document.path, message));
         }
         found
-    }
-
-    /// Checks the parts of a build against each other.
-    fn parts(&self, document: &Document) -> Vec<Finding> {
-        let mut found = Vec::new();
-        for (number, file) in self.files.iter().enumerate() {
-            if !file.at.is_multiple_of(SECTOR) {
-                let message = format!("writes {} to {:#x}, inside of a sector", file.path, file.at);
-                found.push(Code::PartUnaligned.of(&document.path, message));
-            }
-            for other in &self.files[..number] {
-                if touches(&file.range(), &other.range()) {
-                    let message = format!("writes {} over {}", file.path, other.path);
-                    found.push(Code::PartsOverlap.of(&document.path, message));
-                }
-            }
-        }
-        found
-    }
-
-    /// Finds parts that are written over settings, where somebody means to keep them.
-    fn settings(&self, document: &Document, manifest: &Manifest) -> Vec<Finding> {
-        let keeps = manifest.new_install_prompt_erase || self.files.iter().any(|f| f.facts.improv);
-        let tables = self.tables.iter().filter_map(|table| table.what.as_ref().ok());
-        let partitions = tables.flat_map(PartitionTable::partitions);
-        let settings = partitions.filter(|p| p.subtype() == SubType::Data(DataType::Nvs) && keeps);
-        let over = settings.flat_map(|partition| {
-            let start = u64::from(partition.offset());
-            let range = start..start + u64::from(partition.size());
-            let files = self.files.iter().filter(move |file| touches(&file.range(), &range));
-            files.map(move |file| {
-                let message = format!(
-                    "writes {} over partition {}, which holds settings",
-                    file.path,
-                    partition.name()
-                );
-                Code::SettingsOverwritten.of(&document.path, message)
-            })
-        });
-        over.collect()
     }
 }
 
@@ -301,44 +318,4 @@ fn check_bootloader(boot: &Lying<'_, Image>, partitions: &[Partition]) -> Vec<Fi
         found.push(boot.of(Code::BeyondFlash.fault(message)));
     }
     found
-}
-
-/// Finds apps that installers write, and that no update of the same project, version
-/// and chip is.
-fn differing(site: &Site<'_>) -> Vec<Finding> {
-    let key = |image: &Image| {
-        let (project, version) = own_version(image)?;
-        Some((project.to_owned(), version.to_owned(), image.header.chip_id))
-    };
-    let mut offered: BTreeMap<_, Vec<(&str, _)>> = BTreeMap::new();
-    for document in &site.documents {
-        for link in document.updates() {
-            let Some((path, facts)) = site.facts_of(document, link) else { continue };
-            let Some(image) = facts.app_alone() else { continue };
-            if let (Some(key), Ok((_, sha256))) = (key(image), &image.whole) {
-                offered.entry(key).or_default().push((path, sha256));
-            }
-        }
-    }
-    let mut found = BTreeSet::new();
-    for document in &site.documents {
-        let written = document.parts().filter_map(|part| site.facts_of(document, &part.path));
-        for (path, facts) in written {
-            for element in &facts.elements {
-                let What::Image(image) = &element.what else { continue };
-                let (Some(key), Ok((_, sha256))) = (key(image), &image.whole) else { continue };
-                let updates = offered.get(&key).map_or(&[][..], Vec::as_slice);
-                if let Some((other, _)) = updates.first()
-                    && updates.iter().all(|(_, theirs)| theirs != &sha256)
-                {
-                    let (project, version, _) = key;
-                    let message = format!("has {project} {version} with other bytes than {other}");
-                    let fault = Code::AppDiffers.fault(message);
-                    let fault = if element.at > 0 { fault.at_byte(element.at) } else { fault };
-                    found.insert(fault.of(path));
-                }
-            }
-        }
-    }
-    found.into_iter().collect()
 }

@@ -5,24 +5,28 @@ use super::released;
 use crate::support::{Project, app_image, repository, text, xtask};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path, thread};
+use towline::Guard;
 use towline_descriptor::Chip;
+use towline_sim::sample::seal;
 use xtask::{serve::Server, store::artifact_of};
 
-const MANIFEST: &str = "web/manifest.json";
-const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
-const APP: &str = "ota/stable/lamp-1.0.0.bin";
+pub(super) const MANIFEST: &str = "web/manifest.json";
+pub(super) const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
+pub(super) const APP: &str = "ota/stable/lamp-1.0.0.bin";
 
 /// A folder with a manifest, a descriptor and images.
-struct Site {
-    dir: tempfile::TempDir,
+pub(super) struct Site {
+    pub(super) dir: tempfile::TempDir,
     /// Where the images come from.
     project: Project,
 }
 
 impl Site {
     /// Makes a sound one: parts with their offsets, and an app for updates.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let project = released();
+        let built = project.path("images/esp32c3.bin");
+        fs::write(built, lamp("1.0.0", 40_000)).unwrap();
         project.done(&["build", "--out", "parts"]);
         let site = Self { dir: tempfile::tempdir().unwrap(), project };
         let mut parts = Vec::new();
@@ -44,46 +48,46 @@ impl Site {
         site
     }
 
-    fn descriptor(&self) -> Value {
+    pub(super) fn descriptor(&self) -> Value {
         let sha256 = artifact_of(&self.part("app")).unwrap().sha256;
         let path = format!("https://a.example/lamp/{APP}");
         json!({ "version": "1.0.0", "path": path, "sha256": sha256 })
     }
 
     /// Returns what was built for the chip.
-    fn part(&self, role: &str) -> Vec<u8> {
+    pub(super) fn part(&self, role: &str) -> Vec<u8> {
         fs::read(self.project.path(format!("parts/esp32c3-{role}.bin"))).unwrap()
     }
 
-    fn path(&self, path: &str) -> std::path::PathBuf {
+    pub(super) fn path(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
     }
 
-    fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(super) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), bytes).unwrap();
     }
 
-    fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+    pub(super) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut document = serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap();
         change(&mut document);
         self.write(path, document.to_string());
     }
 
-    fn replace(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn replace(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = fs::read(self.path(path)).unwrap();
         change(&mut bytes);
         self.write(path, bytes);
     }
 
     /// Changes the app wherever it is.
-    fn app(&self, change: impl Fn(&mut Vec<u8>)) {
+    pub(super) fn app(&self, change: impl Fn(&mut Vec<u8>)) {
         self.replace(APP, &change);
         self.replace("web/app.bin", &change);
     }
 
     /// Publishes one file for all parts.
-    fn merge(&self) {
+    pub(super) fn merge(&self) {
         self.write("web/factory.bin", self.part("factory"));
         self.edit(MANIFEST, |manifest| {
             manifest["builds"][0]["parts"] = json!([{ "path": "factory.bin", "offset": 0 }]);
@@ -91,8 +95,17 @@ impl Site {
     }
 }
 
+/// Returns an app of this version and size that goes back to the one before itself, as
+/// the bootloader does not.
+pub(super) fn lamp(version: &str, len: usize) -> Vec<u8> {
+    let mut app = app_image(Chip::Esp32c3, "lamp", version, len);
+    let text = Guard::Stranded.to_string();
+    app[1000..][..text.len()].copy_from_slice(text.as_bytes());
+    seal(app)
+}
+
 /// Returns the codes of what is found, with the places.
-fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
+pub(super) fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
     let output = xtask(dir, &[&["check", "--json"], arguments].concat());
     let json: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
@@ -145,19 +158,19 @@ const RULES: &[(&str, Break)] = &[
     ("partition-table-invalid", |s| s.replace("web/partition-table.bin", |table| table[40] ^= 1)),
     ("image-checksum", |s| s.replace("web/app.bin", |app| app[20_000] ^= 1)),
     ("image-truncated", |s| s.replace(APP, |app| app.truncate(20_000))),
-    ("version-mismatch", |s| s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.1", 40_000))),
-    ("app-differs", |s| s.write(APP, app_image(Chip::Esp32c3, "lamp", "1.0.0", 40_016))),
+    ("version-mismatch", |s| s.app(|app| *app = lamp("1.0.1", 40_000))),
+    ("app-differs", |s| s.write(APP, lamp("1.0.0", 40_016))),
     ("slot-too-small", |s| {
-        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_910_000));
+        s.app(|app| *app = lamp("1.0.0", 1_910_000));
     }),
     ("slot-nearly-full", |s| {
-        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "1.0.0", 1_890_000));
+        s.app(|app| *app = lamp("1.0.0", 1_890_000));
     }),
     ("descriptor-invalid", |s| s.edit(DESCRIPTOR, |d| d["version"] = 1.into())),
     ("path-relative", |s| s.edit(DESCRIPTOR, |d| d["path"] = "lamp-1.0.0.bin".into())),
     ("version-not-semver", |s| {
         s.edit(DESCRIPTOR, |d| d["version"] = "v1.0.0".into());
-        s.app(|app| *app = app_image(Chip::Esp32c3, "lamp", "v1.0.0", 40_000));
+        s.app(|app| *app = lamp("v1.0.0", 40_000));
     }),
     ("unauthenticated", |s| {
         s.edit(DESCRIPTOR, |d| drop(d.as_object_mut().unwrap().remove("sha256")));
@@ -307,6 +320,7 @@ fn a_real_site_of_the_field_is_blamed_for_what_is_wrong_alone() {
     let (manifest, descriptor) = ("web-installer/manifest.json", "ota/stable/esp32.json");
     let expected = [
         ("settings-overwritten", manifest),
+        ("rollback-missing", "web-installer/esp32-evse.factory.bin"),
         ("mutable-name", descriptor),
         ("version-not-semver", descriptor),
         ("unauthenticated", descriptor),

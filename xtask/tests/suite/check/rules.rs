@@ -19,7 +19,7 @@ const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
 const MANIFEST: &str = "manifests/stable.json";
 
 /// A published site, to be broken.
-struct Site(Project);
+pub(super) struct Site(pub(super) Project);
 
 impl Site {
     fn read(&self, path: &str) -> Vec<u8> {
@@ -35,7 +35,7 @@ impl Site {
     }
 
     /// Changes a document, and what the index says of it.
-    fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+    pub(super) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut document = self.json(path);
         change(&mut document);
         self.write(path, document.to_string());
@@ -52,7 +52,7 @@ impl Site {
     }
 
     /// Changes an artifact, and all that is said of it: nobody could tell by hashes.
-    fn replace(&self, role: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(super) fn replace(&self, role: &str, change: impl FnOnce(&mut Vec<u8>)) {
         self.replace_alone(role, change);
         if role != "factory" {
             let mut whole = Vec::new();
@@ -141,11 +141,11 @@ fn target(site: &Site, change: impl FnOnce(&mut Value)) {
 }
 
 /// Puts another app image in the place of the released one.
-fn app(site: &Site, image: Vec<u8>) {
+pub(super) fn app(site: &Site, image: Vec<u8>) {
     site.replace("app", |app| *app = image);
 }
 
-fn sealed(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
+pub(super) fn sealed(change: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut image = app_image(Chip::Esp32c3, "lamp", "1.0.0", 40_000);
     change(&mut image);
     seal(image)
@@ -265,7 +265,7 @@ fn each_fault_of_a_sound_site_is_found_by_its_code_and_nothing_else() {
 }
 
 /// Returns all that is found.
-fn found(site: &Site) -> Vec<Finding> {
+pub(super) fn found(site: &Site) -> Vec<Finding> {
     let (secrets, known) = (Secrets::default(), BTreeSet::new());
     let now = NOW.parse().unwrap();
     let terms =
