@@ -1,8 +1,7 @@
 //! Opens a published site as its clients do and lists all problems.
 //!
-//! The parsers, the decision and the image check are those of the device; a
-//! site at a URL is fetched with the device's own HTTP client. Everything
-//! starts from `releases.json`, which holds the hash of every other file: a
+//! The parsers, the decision and the image check are those of the device, which
+//! judge too what the host of a site at a URL answers. Everything starts from `releases.json`, which holds the hash of every other file: a
 //! change of a single byte shows.
 
 mod against;
@@ -15,12 +14,14 @@ mod files;
 mod finding;
 mod foreign;
 mod history;
+mod http;
 mod index;
 mod page;
 mod paths;
 mod remote;
 pub mod report;
 mod rules;
+mod search;
 pub mod secrets;
 mod simulate;
 mod target;
@@ -45,6 +46,7 @@ use crate::{
     store::sha256,
 };
 use facts::{AllFacts, Facts};
+use http::{Devices, Use, Uses};
 use index::{read_closely, read_index};
 use rayon::prelude::*;
 use secrets::Secrets;
@@ -94,7 +96,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     let (index, faults) = match files.read(INDEX).and_then(|bytes| read_closely(&bytes)) {
         Ok(read) => read,
         Err(fault) => {
-            let start = terms.start.filter(|_| fault.code() == Code::FileMissing);
+            let start = terms.start.filter(|_| is_nothing(&fault));
             if let Some(found) =
                 start.and_then(|start| foreign::inspect(files, start, terms.secrets))
             {
@@ -103,7 +105,7 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
             // Without an index, a host does not say what it has.
             let fault = match start.and_then(|start| start.base) {
                 Some(base) => fault.and(&format!(
-                    "; if Towline did not make the site, name its manifest, such as {base}manifest.json"
+                    "; if Towline did not make the site, name its manifest, such as {base}manifest.json: the page at {base} leads to none, and none is where they usually are"
                 )),
                 None => fault,
             };
@@ -146,10 +148,31 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         .filter(|(release, target)| !is_known(release, target))
         .collect();
     let facts = read_targets(files, &index, &targets, &trust, terms.secrets);
+    found.extend(http::check(files, &uses(&index)));
     let of_targets = targets.iter();
     found.extend(of_targets.flat_map(|(release, t)| target::check(&facts, &index, release, t)));
     findings.add(found);
     findings
+}
+
+/// Returns whether a host has no index, whatever it answers for what it has not.
+fn is_nothing(fault: &Fault) -> bool {
+    matches!(fault.code(), Code::FileMissing | Code::Redirect | Code::HtmlInstead)
+}
+
+/// Returns who fetches which files of a site of Towline.
+fn uses(index: &Index) -> Uses {
+    let changes = Use { changes: true, ..Use::default() };
+    let polled = Use { devices: Some(Devices::Towline), ..changes.clone() };
+    let image = Use { devices: Some(Devices::Towline), ..Use::default() };
+    let channels = index.channels.iter().flat_map(|channel| {
+        let descriptors = channel.targets.iter().map(|target| (&target.descriptor, polled.clone()));
+        descriptors.chain([(&channel.manifest, changes.clone())])
+    });
+    let targets = index.releases.iter().flat_map(|release| &release.targets);
+    let apps = targets.filter_map(|target| Some((target.app.path.as_ref()?, image.clone())));
+    let named = channels.chain(apps).map(|(path, of)| (path.clone(), of));
+    named.chain([(INDEX.to_owned(), changes.clone())]).collect()
 }
 
 /// Reads what the index lists: small files, and the page with what it loads. Only

@@ -26,5 +26,5 @@ pub use clock::{Counted, HostClock};
 pub use device::{Device, DeviceError, Poll, SelfTest, Started};
 pub use flash::{Flash, FlashError, SECTOR};
 pub use memory::{Cut, Memory, MemoryError, Torn};
-pub use net::{Connection, Net, NetError, Scheme};
+pub use net::{Connection, Net, NetError, Scheme, roots};
 pub use origin::{Origin, OriginConnection};

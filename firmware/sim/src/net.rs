@@ -64,26 +64,10 @@ impl Net {
     /// # Errors
     /// If `extra` holds no certificates.
     pub fn new(scheme: Scheme, extra: Option<&Path>) -> Result<Self, NetError> {
-        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        if let Some(path) = extra {
-            let fault = |reason: String| NetError::Certificates {
-                path: path.display().to_string(),
-                reason,
-            };
-            let certificates = CertificateDer::pem_file_iter(path)
-                .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-                .map_err(|error| fault(error.to_string()))?;
-            if certificates.is_empty() {
-                return Err(fault("the file is empty".into()));
-            }
-            for certificate in certificates {
-                roots.add(certificate).map_err(|error| fault(error.to_string()))?;
-            }
-        }
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .with_root_certificates(roots)
+            .with_root_certificates(roots(extra)?)
             .with_no_client_auth();
         Ok(Self { scheme, tls: Arc::new(tls), rehearsal: None })
     }
@@ -95,6 +79,28 @@ impl Net {
         self.rehearsal = address;
         self
     }
+}
+
+/// Returns the public certificate authorities, and those in the PEM file `extra`.
+///
+/// # Errors
+/// If `extra` holds no certificates.
+pub fn roots(extra: Option<&Path>) -> Result<RootCertStore, NetError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = extra {
+        let fault =
+            |reason: String| NetError::Certificates { path: path.display().to_string(), reason };
+        let certificates = CertificateDer::pem_file_iter(path)
+            .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+            .map_err(|error| fault(error.to_string()))?;
+        if certificates.is_empty() {
+            return Err(fault("the file is empty".into()));
+        }
+        for certificate in certificates {
+            roots.add(certificate).map_err(|error| fault(error.to_string()))?;
+        }
+    }
+    Ok(roots)
 }
 
 impl Connect for Net {

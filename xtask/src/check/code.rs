@@ -128,6 +128,14 @@ codes! {
         ImageSegmentPlace = "image-segment-place",
         SlotsGap = "slots-gap",
         SecureVersionFalls = "secure-version-falls",
+        HtmlInstead = "html-instead",
+        LengthMissing = "length-missing",
+        ContentEncoded = "content-encoded",
+        CorsMissing = "cors-missing",
+        CertificateUntrusted = "certificate-untrusted",
+        CertificateName = "certificate-name",
+        CertificateExpired = "certificate-expired",
+        TlsTooOld = "tls-too-old",
     }
     Warning {
         RecordedSecretKey = "recorded-secret-key",
@@ -149,6 +157,10 @@ codes! {
         SingleSlot = "single-slot",
         ChannelOrder = "channel-order",
         ChannelPath = "channel-path",
+        CertificateExpiresSoon = "certificate-expires-soon",
+        CacheLong = "cache-long",
+        RedirectLong = "redirect-long",
+        RangeMissing = "range-missing",
     }
     Note {
         AllowUnused = "allow-unused",
@@ -158,6 +170,7 @@ codes! {
         YankedAhead = "yanked-ahead",
         ManifestDeprecated = "manifest-deprecated",
         PartitionTableUnhashed = "partition-table-unhashed",
+        EtagMissing = "etag-missing",
     }
 }
 

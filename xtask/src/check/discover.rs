@@ -1,9 +1,16 @@
 //! Which documents a site has that is not Towline's: manifests of esp-web-tools, with
 //! ESPHome's `ota` or without, and descriptors that are a version and a path.
 
-use super::{Code, Fault, Files, Finding, Link};
+use super::{
+    Code, Fault, Files, Finding, Link,
+    foreign::Start,
+    http::{is_page, url},
+    search,
+};
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 /// Larger documents are none, in bytes: devices have no room for them.
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -15,6 +22,8 @@ pub(super) struct Document {
     pub path: String,
     /// What it says.
     pub says: Says,
+    /// Whether a button of the page of the site installs what it says.
+    pub is_on_page: bool,
 }
 
 /// What a document says.
@@ -130,26 +139,110 @@ impl Document {
     }
 }
 
-/// Finds the documents of a site: `told`, or all that can be found.
-pub(super) fn documents(files: &impl Files, told: Option<&str>) -> (Vec<Document>, Vec<Finding>) {
-    let paths = match told {
-        Some(path) => vec![path.to_owned()],
-        None => {
-            let mut paths = files.all();
-            paths.retain(|path| path.ends_with(".json"));
-            paths.sort();
-            paths
+/// Why a document is looked for.
+enum Reason {
+    /// It was named.
+    Told,
+    /// A button of this page installs what it says.
+    Button(String),
+    /// It is a file of the site.
+    Listed,
+    /// Others have theirs there.
+    Usual,
+}
+
+/// Finds the documents of a site: the one that was named, or all that can be found.
+pub(super) fn documents(files: &impl Files, start: Start<'_>) -> (Vec<Document>, Vec<Finding>) {
+    let wanted = match start.document {
+        Some(_) if start.is_image() => BTreeMap::new(),
+        Some(path) => BTreeMap::from([(path.to_owned(), Reason::Told)]),
+        None if start.base.is_some() => at_host(files, start),
+        None => in_folder(files),
+    };
+    let look = |(path, reason): (String, Reason)| {
+        let is_told = matches!(reason, Reason::Told | Reason::Button(_));
+        let is_on_page = matches!(reason, Reason::Button(_));
+        match (files.follow(&path)?.and_then(|bytes| read(&bytes, is_told)), reason) {
+            (Ok(says), _) => Some(Ok(Document { path, says: says?, is_on_page })),
+            (Err(fault), reason) => match (fault.code(), reason) {
+                (Code::ManifestInvalid | Code::DescriptorInvalid, _)
+                | (_, Reason::Told | Reason::Listed) => Some(Err(fault.of(path))),
+                (_, Reason::Button(page)) => Some(Err(broken_link(&page, &path, &fault))),
+                // Nobody said that it is there.
+                (_, Reason::Usual) => None,
+            },
         }
     };
-    let (mut documents, mut faults) = (Vec::new(), Vec::new());
-    for path in paths {
-        match files.read(&path).and_then(|bytes| read(&bytes, told.is_some())) {
-            Ok(Some(says)) => documents.push(Document { path, says }),
-            Ok(None) => {}
-            Err(fault) => faults.push(fault.of(path)),
+    let found: Vec<_> = wanted.into_par_iter().filter_map(look).collect();
+    let (documents, faults): (Vec<_>, Vec<_>) = found.into_iter().partition(Result::is_ok);
+    (
+        documents.into_iter().flatten().collect(),
+        faults.into_iter().filter_map(Result::err).collect(),
+    )
+}
+
+/// Returns where documents may be at a host, which does not list its files.
+fn at_host(files: &impl Files, start: Start<'_>) -> BTreeMap<String, Reason> {
+    let base = start.base.unwrap_or_default();
+    let page = start.page.unwrap_or_default();
+    let mut wanted = BTreeMap::new();
+    if let Some(Ok(bytes)) = files.follow(page) {
+        let text = String::from_utf8_lossy(&bytes);
+        // Links of a page count from where the host has sent its clients.
+        let end = files.remote().and_then(|remote| remote.end_of(page));
+        let end = end.unwrap_or_else(|| url::join(base, page));
+        let path = |link: &str| match resolve(&end, link, start.base, |_| false) {
+            Link::Inside(path) | Link::Elsewhere(path) => path,
+        };
+        let name = if page.is_empty() { "index.html" } else { page };
+        for link in search::buttons(&text) {
+            wanted.insert(path(&link), Reason::Button(name.into()));
+        }
+        for link in search::documents(&text) {
+            wanted.entry(path(&link)).or_insert(Reason::Usual);
         }
     }
-    (documents, faults)
+    for path in search::usual() {
+        if wanted.len() < search::MAX_PLACES {
+            wanted.entry(path).or_insert(Reason::Usual);
+        }
+    }
+    wanted
+}
+
+/// Returns the documents of a folder, and what its pages install from, whatever its name.
+fn in_folder(files: &impl Files) -> BTreeMap<String, Reason> {
+    let all = files.all();
+    let mut wanted = BTreeMap::new();
+    for page in all.iter().filter(|path| path.ends_with(".html")) {
+        let bytes = files.read(page).unwrap_or_default();
+        for link in search::buttons(&String::from_utf8_lossy(&bytes)) {
+            // Nobody knows what its host has at the top.
+            if let Link::Inside(path) =
+                resolve(page, &link, None, |path| all.iter().any(|p| p == path))
+                && !link.starts_with('/')
+            {
+                wanted.insert(path, Reason::Button(page.clone()));
+            }
+        }
+    }
+    for path in all.into_iter().filter(|path| path.ends_with(".json")) {
+        wanted.entry(path).or_insert(Reason::Listed);
+    }
+    wanted
+}
+
+/// Says what is wrong with what a document leads to; what lies with the way to another
+/// host is none of its faults.
+pub(super) fn broken_link(document: &str, file: &str, fault: &Fault) -> Finding {
+    let code = match fault.code() {
+        Code::HostUnreachable | Code::FileUnreadable if file.contains("://") => Code::NotChecked,
+        Code::FileMissing | Code::FileUnreadable | Code::FileTooLarge | Code::PathOutside => {
+            Code::LinkBroken
+        }
+        code => code,
+    };
+    code.of(document, format!("leads to {file}: {fault}"))
 }
 
 /// Reads a document; `None` if it is of another kind, and need not be one of these.
@@ -166,8 +259,10 @@ fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
     } else if has("version") && has("path") {
         let descriptor: Descriptor = parse(bytes, Code::DescriptorInvalid)?;
         Ok(Some(Says::Descriptor(descriptor)))
+    } else if is_told && is_page(bytes) {
+        Err(Code::HtmlInstead.fault("is a web page, and no document"))
     } else if is_told {
-        let message = "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`; to check images, name their folder";
+        let message = "is neither a manifest, with `builds`, nor a descriptor, with `version` and `path`; an image is one if its name ends in .bin";
         Err(Code::ManifestInvalid.fault(message))
     } else {
         Ok(None)
@@ -191,27 +286,22 @@ pub(super) fn resolve(
     base: Option<&str>,
     is_there: impl Fn(&str) -> bool,
 ) -> Link {
-    let link = link.split(['?', '#']).next().unwrap_or_default();
+    if let Some(base) = base {
+        let url = url::join(&url::join(base, document), link);
+        return match url.strip_prefix(base) {
+            Some(path) => Link::Inside(path.to_owned()),
+            None => Link::Elsewhere(url),
+        };
+    }
+    // What a host makes of the address when it looks for the file.
+    let link = url::decoded(link.split(['?', '#']).next().unwrap_or_default());
     if let Some((_, path)) = link.split_once("://") {
-        if let Some(path) = base.and_then(|base| link.strip_prefix(base)) {
-            return Link::Inside(path.to_owned());
-        }
         // A folder does not say where it is served: the longest path that it has.
-        let ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
-        let found = ends.into_iter().find(|end| base.is_none() && is_there(end));
-        return found.map_or_else(|| Link::Elsewhere(link.to_owned()), |p| Link::Inside(p.into()));
+        let mut ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+        let found = ends.find(|end| is_there(end)).map(|path| Link::Inside(path.into()));
+        return found.unwrap_or(Link::Elsewhere(link));
     }
-    let folder = document.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let from = if link.starts_with('/') { "" } else { folder };
-    let mut parts: Vec<&str> = Vec::new();
-    for part in from.split('/').chain(link.split('/')) {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
-    }
-    Link::Inside(parts.join("/"))
+    Link::Inside(url::below(url::folder(document), &link))
 }
 
 #[cfg(test)]
@@ -226,6 +316,7 @@ mod tests {
         assert_eq!(of("a.bin"), inside("web/a.bin"));
         assert_eq!(of("../ota/./a.bin?v=2"), inside("ota/a.bin"));
         assert_eq!(of("/a.bin"), inside("a.bin"));
+        assert_eq!(of("a%20b.bin"), inside("web/a b.bin"));
         assert_eq!(of("https://a.example/lamp/ota/stable/a.bin"), inside("ota/stable/a.bin"));
         let elsewhere = "https://a.example/b.bin";
         assert_eq!(of(elsewhere), Link::Elsewhere(elsewhere.into()));

@@ -1,6 +1,6 @@
 //! Where a site is: in a folder, or elsewhere.
 
-use super::{Code, Fault};
+use super::{Code, Fault, Remote};
 use std::{
     io,
     path::{Component, Path, PathBuf},
@@ -16,6 +16,18 @@ pub trait Files: Sync {
     /// # Errors
     /// Why a client would not get them.
     fn read(&self, path: &str) -> Result<Vec<u8>, Fault>;
+
+    /// Returns the bytes of what a link of the site leads to, its path or a URL, wherever
+    /// the host sends its clients; `None` if that is not looked at.
+    fn follow(&self, file: &str) -> Option<Result<Vec<u8>, Fault>> {
+        let is_elsewhere = file.contains("://") || file.starts_with('/');
+        (!is_elsewhere).then(|| self.read(file))
+    }
+
+    /// Returns the host that serves them, if one does.
+    fn remote(&self) -> Option<&Remote> {
+        None
+    }
 
     /// Returns the paths of all files, where that can be told: some may be there
     /// that are not listed.

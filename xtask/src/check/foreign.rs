@@ -2,22 +2,36 @@
 //! the images of a folder.
 
 use super::{
-    Files, Finding, Findings, Link,
+    Code, Files, Finding, Findings, Link,
     discover::{Document, Says, documents, resolve},
     facts::{AllFacts, Facts},
+    http::{self, Devices, Uses, is_page, url},
     rules,
     secrets::Secrets,
 };
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// How the names of images end.
+const IMAGE: &str = ".bin";
+
 /// Where to look for what a site offers.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Start<'a> {
-    /// The document that was named, if one was.
+    /// The document or image that was named, if one was.
     pub document: Option<&'a str>,
+    /// The page that was named.
+    pub page: Option<&'a str>,
     /// The URL of the site, with a slash at its end.
     pub base: Option<&'a str>,
+}
+
+impl Start<'_> {
+    /// Returns whether an image was named.
+    pub(super) fn is_image(self) -> bool {
+        let path = self.document.and_then(|path| path.split('?').next());
+        path.is_some_and(|path| path.ends_with(IMAGE))
+    }
 }
 
 /// A site without an index.
@@ -42,16 +56,50 @@ impl Site<'_> {
     /// Returns the path and the facts of the file that a link leads to, if it is there
     /// and could be read.
     pub(super) fn facts_of(&self, document: &Document, link: &str) -> Option<(&str, &Facts)> {
-        let Link::Inside(path) = self.resolve(document, link) else { return None };
-        let (path, facts) = self.facts.get_key_value(&path)?;
+        let (path, facts) = self.facts.get_key_value(&self.file(document, link))?;
         Some((path, facts.as_ref().ok()?))
+    }
+
+    /// Returns what facts of the file are kept by that a link leads to: its path on the
+    /// site, or its URL.
+    pub(super) fn file(&self, document: &Document, link: &str) -> String {
+        match self.resolve(document, link) {
+            Link::Inside(file) | Link::Elsewhere(file) => file,
+        }
+    }
+
+    /// Returns who fetches which of its files.
+    fn uses(&self) -> Uses {
+        let mut uses = Uses::new();
+        for document in &self.documents {
+            let base = self.start.base.unwrap_or_default();
+            let url = url::join(base, &document.path);
+            let page = url::origin(if document.is_on_page { base } else { &url });
+            let own = uses.entry(document.path.clone()).or_default();
+            own.changes = true;
+            own.installers.extend(document.is_on_page.then(|| page.to_owned()));
+            own.devices = match &document.says {
+                // The firmware of esp32-evse reads the first answer as it is.
+                Says::Descriptor(_) => Some(Devices::Staying),
+                Says::Manifest(_) => document.updates().next().map(|_| Devices::Following),
+            };
+            for path in document.updates() {
+                let image = uses.entry(self.file(document, path)).or_default();
+                image.devices = Some(Devices::Following);
+            }
+            for part in document.parts() {
+                let part = uses.entry(self.file(document, &part.path)).or_default();
+                part.installers.push(page.to_owned());
+            }
+        }
+        uses
     }
 }
 
 /// Checks a site without an index; `None` if nothing is there to check, or if it is
 /// Towline's after all and lacks its index.
 pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -> Option<Findings> {
-    let (documents, faults) = documents(files, start.document);
+    let (documents, mut faults) = documents(files, start);
     let is_ours = |document: &Document| match &document.says {
         // Of a signed one, the target is in what is signed.
         Says::Descriptor(d) => d.target.is_some() || d.signatures.is_some(),
@@ -68,22 +116,34 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
     let texts = rules::texts(&site.documents);
     let facts = wanted
         .into_par_iter()
-        .map(|(path, base)| {
-            let facts = files.read(&path).map(|bytes| {
+        .filter_map(|(path, base)| {
+            let facts = files.follow(&path)?.and_then(|bytes| {
+                Code::HtmlInstead.unless(!is_page(&bytes), "is a web page, and no image")?;
                 let mut facts = Facts::of_flash(&bytes, base.into(), &texts);
                 facts.found.extend(secrets.find_in(&path, &bytes));
-                facts
+                Ok(facts)
             });
-            (path, facts)
+            Some((path, facts))
         })
         .collect();
     site.facts = facts;
+    if let Some(path) = start.document.filter(|_| start.is_image()) {
+        let fault = match site.facts.get(path)? {
+            Err(fault) => Some(fault.clone()),
+            Ok(facts) if facts.elements.is_empty() => {
+                Some(Code::ImageMalformed.fault("holds no image"))
+            }
+            Ok(_) => None,
+        };
+        faults.extend(fault.map(|fault| fault.of(path)));
+    }
     if site.documents.is_empty() && faults.is_empty() && !site.facts.values().any(is_firmware) {
         return None;
     }
     let mut findings = Findings::default();
     let found = site.facts.values().flatten().flat_map(|facts| facts.found.clone());
-    let found: Vec<Finding> = found.chain(rules::all(&site)).chain(faults).collect();
+    let found = found.chain(rules::all(&site)).chain(http::check(files, &site.uses()));
+    let found: Vec<Finding> = found.chain(faults).collect();
     findings.add(found);
     let others = site.all.par_iter().filter(|path| !site.facts.contains_key(*path));
     let keys = others.filter_map(|path| secrets.find_in(path, &files.read(path).ok()?));
@@ -98,25 +158,17 @@ fn is_firmware(facts: &Result<Facts, super::Fault>) -> bool {
 /// Returns the files to look into, and where in flash their first bytes go.
 fn wanted(site: &Site<'_>) -> BTreeMap<String, u32> {
     let mut wanted = BTreeMap::new();
-    let inside = |document: &Document, link: &str| match site.resolve(document, link) {
-        Link::Inside(path) => Some(path),
-        Link::Elsewhere(_) => None,
-    };
     for document in &site.documents {
-        if let Says::Manifest(manifest) = &document.says {
-            for part in manifest.builds.iter().flat_map(|build| &build.parts) {
-                wanted.extend(inside(document, &part.path).map(|path| (path, part.offset)));
-            }
+        for part in document.parts() {
+            wanted.insert(site.file(document, &part.path), part.offset);
         }
-        for link in document.links() {
-            wanted.extend(
-                inside(document, link)
-                    .map(|path| (path, 0))
-                    .filter(|(path, _)| !wanted.contains_key(path)),
-            );
+        for link in document.updates() {
+            wanted.entry(site.file(document, link)).or_insert(0);
         }
     }
-    for path in site.all.iter().filter(|path| path.ends_with(".bin")) {
+    let told = site.start.document.filter(|_| site.start.is_image());
+    wanted.extend(told.map(|path| (path.to_owned(), 0)));
+    for path in site.all.iter().filter(|path| path.ends_with(IMAGE)) {
         wanted.entry(path.clone()).or_insert(0);
     }
     wanted

@@ -1,6 +1,6 @@
 //! The index of a site, read as the installer and scripts read it: by its letters.
 
-use super::{Code, Fault, Files};
+use super::{Code, Fault, Files, http::is_page};
 use crate::site::{FORMAT, INDEX, Index};
 use serde_json::Value;
 
@@ -30,6 +30,7 @@ pub(super) fn read_closely(bytes: &[u8]) -> Result<(Index, Vec<Fault>), Fault> {
 
 fn read(bytes: &[u8]) -> Result<Index, Fault> {
     let fault = |message: String| Err(Code::IndexInvalid.fault(message));
+    Code::HtmlInstead.unless(!is_page(bytes), "is a web page, and no index")?;
     let index: Index = match serde_json::from_slice(bytes) {
         Ok(index) => index,
         Err(error) => return fault(format!("not an index: {error}")),

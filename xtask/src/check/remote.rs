@@ -1,25 +1,38 @@
-//! A site at a URL, fetched as devices fetch it.
+//! A site at a URL.
 
-use super::{Code, Fault, Files, files::too_large};
-use embassy_futures::block_on;
+use super::{
+    Code, Fault, Files,
+    http::{Answer, Answers, Cache, Client, Hop, Reply, refusal, url},
+};
+use http::{
+    HeaderMap, HeaderValue,
+    header::{CONTENT_ENCODING, ETAG, IF_NONE_MATCH, LOCATION, ORIGIN, RANGE},
+};
+use indicatif::ProgressBar;
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::{Mutex, PoisonError},
 };
-use towline::{
-    Limits, Pace,
-    http::{self, HttpError, Request, Status},
-};
+use towline::http::HttpError;
 use towline_descriptor::{Url, UrlError};
-use towline_sim::{HostClock, Net, NetError, Scheme};
+use towline_sim::NetError;
 
-/// A site at a URL.
+/// The most answers one after the other that lead elsewhere.
+const MAX_REDIRECTS: usize = 5;
+
+/// A site at a URL, fetched as devices fetch it; and what it leads to.
 pub struct Remote {
-    scheme: Scheme,
-    /// The URL with a slash at its end, as https whatever its scheme is.
+    /// The URL with a slash at its end.
     base: String,
-    trust: Option<PathBuf>,
+    client: Client,
+    cache: Option<Cache>,
+    is_offline: bool,
+    /// What the answers are kept by, beside the URL.
     rehearsal: Option<SocketAddr>,
+    bar: ProgressBar,
+    answers: Mutex<Answers>,
 }
 
 /// Why a URL cannot be checked.
@@ -46,70 +59,205 @@ impl Remote {
     /// # Errors
     /// [`RemoteError`].
     pub fn new(url: &str, trust: Option<&Path>) -> Result<Self, RemoteError> {
-        let (scheme, rest) = match url.strip_prefix("http://") {
-            Some(rest) => (Scheme::LoopbackHttp, format!("https://{rest}")),
-            None => (Scheme::Https, url.to_owned()),
-        };
-        let port = if scheme == Scheme::LoopbackHttp && !rest["https://".len()..].contains(':') {
-            ":80"
-        } else {
-            ""
-        };
-        let (authority, path) = match rest.get("https://".len()..).and_then(|r| r.find('/')) {
-            Some(slash) => rest.split_at("https://".len() + slash),
-            None => (rest.as_str(), "/"),
-        };
-        let slash = if path.ends_with('/') { "" } else { "/" };
-        let base = format!("{authority}{port}{path}{slash}");
-        Url::parse(&base).map_err(|source| RemoteError::Url { url: url.to_owned(), source })?;
-        Net::new(scheme, trust)?;
-        Ok(Self { scheme, base, trust: trust.map(Path::to_owned), rehearsal: None })
+        let slash = if url.ends_with('/') { "" } else { "/" };
+        let base = format!("{url}{slash}");
+        Url::parse(&as_https(&base))
+            .map_err(|source| RemoteError::Url { url: url.to_owned(), source })?;
+        Ok(Self {
+            base,
+            client: Client::new(trust)?,
+            cache: None,
+            is_offline: false,
+            rehearsal: None,
+            bar: ProgressBar::hidden(),
+            answers: Mutex::default(),
+        })
     }
 
-    /// Connects to `address` whatever the host is, as [`Net::rehearsed_at`].
+    /// Connects to `address` whatever the host is, as [`towline_sim::Net::rehearsed_at`].
     #[must_use]
     pub fn rehearsed_at(mut self, address: Option<SocketAddr>) -> Self {
+        self.client.rehearsed_at(address);
         self.rehearsal = address;
         self
     }
 
-    async fn fetch(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        let url = format!("{}{path}", self.base);
-        let url = Url::parse(&url).map_err(|e| Code::FileUnreadable.fault(e.to_string()))?;
-        let net = Net::new(self.scheme, self.trust.as_deref())
-            .map_err(|e| Code::HostUnreachable.fault(e.to_string()))?;
-        let mut net = net.rehearsed_at(self.rehearsal);
-        let mut head = [0; http::HEAD];
-        let clock = HostClock::new();
-        let mut pace = Pace::new(&clock, Limits::DEFAULT);
-        let fault = |error: HttpError<NetError>| {
-            let code = match error {
-                HttpError::Status(403 | 404 | 410) => Code::FileMissing,
-                HttpError::Redirect => Code::Redirect,
-                HttpError::Transport(_) | HttpError::Late(_) => Code::HostUnreachable,
-                _ => Code::FileUnreadable,
-            };
-            code.fault(error.to_string())
-        };
-        let response =
-            http::get(&mut net, &mut pace, &Request::whole(url), &mut head).await.map_err(fault)?;
-        if response.status != Status::Whole {
-            return Err(Code::Redirect.fault("the host redirects; many devices follow no redirect"));
-        }
-        too_large(response.length().into())?;
-        let mut body = vec![0; response.length() as usize];
-        response.read_all(&mut pace, &head, &mut body).await.map_err(fault)?;
-        Ok(body)
+    /// Keeps what it fetches in `folder`, and asks a host only for what has changed
+    /// since.
+    #[must_use]
+    pub fn cached_in(mut self, folder: Option<&Path>) -> Self {
+        self.cache = folder.map(Cache::open);
+        self
     }
+
+    /// Opens no connection, and goes by what is kept alone.
+    #[must_use]
+    pub fn offline(mut self, is_offline: bool) -> Self {
+        self.is_offline = is_offline;
+        self
+    }
+
+    /// Shows on this bar what is fetched.
+    #[must_use]
+    pub fn shown_by(mut self, bar: ProgressBar) -> Self {
+        self.bar = bar;
+        self
+    }
+
+    /// Takes what was answered so far.
+    pub(super) fn take_answers(&self) -> Answers {
+        std::mem::take(&mut *self.answers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns the URL that a file was found at.
+    pub(super) fn end_of(&self, file: &str) -> Option<String> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(answers.get(file)?.hops.last()?.url.clone())
+    }
+
+    /// Returns the hosts whose certificates are about to expire.
+    pub(super) fn expiring(&self) -> BTreeSet<String> {
+        self.client.expiring()
+    }
+
+    /// Asks for the bytes of a file from one on, if that can be asked.
+    pub(super) fn rest(&self, file: &str, from: usize) -> Option<Reply> {
+        let url = url::join(&self.base, file);
+        let mut headers = self.headers(&url);
+        headers.insert(RANGE, HeaderValue::try_from(format!("bytes={from}-")).ok()?);
+        (!self.is_offline).then(|| self.client.get(&url, &headers, 206).ok())?
+    }
+
+    /// Returns the headers of a request: a page says where it is from, if it asks
+    /// another host.
+    fn headers(&self, url: &str) -> HeaderMap {
+        let from = url::origin(&self.base);
+        let is_elsewhere = url::origin(url) != from;
+        let from = HeaderValue::try_from(from).ok().filter(|_| is_elsewhere);
+        from.map(|from| (ORIGIN, from)).into_iter().collect()
+    }
+
+    /// Asks for `url`, if it has changed since the last time.
+    fn get(&self, url: &str) -> Result<Reply, Fault> {
+        let key = match self.rehearsal {
+            Some(address) => format!("{address} {url}"),
+            None => url.to_owned(),
+        };
+        let kept = self.cache.as_ref().and_then(|cache| cache.get(&key));
+        if self.is_offline {
+            let message = "is not in the cache, and nothing is fetched with --offline";
+            return kept.ok_or_else(|| Code::HostUnreachable.fault(message));
+        }
+        let mut headers = self.headers(url);
+        let tag = kept.as_ref().filter(|kept| kept.status == 200);
+        if let Some(tag) = tag.and_then(|kept| kept.headers.get(ETAG)) {
+            headers.insert(IF_NONE_MATCH, tag.clone());
+        }
+        let reply = self.client.get(url, &headers, 200)?;
+        self.bar.inc(1);
+        self.bar.set_message(format!("{} files, {url}", self.bar.position()));
+        match kept {
+            // What stands above the body now counts; its length is that of the body.
+            Some(mut kept) if reply.status == 304 => {
+                for (name, value) in &reply.headers {
+                    if name != "content-length" {
+                        kept.headers.insert(name, value.clone());
+                    }
+                }
+                Ok(kept)
+            }
+            _ => {
+                if let Some(cache) = &self.cache {
+                    cache.put(&key, &reply);
+                }
+                Ok(reply)
+            }
+        }
+    }
+
+    /// Fetches a file, by its path or URL. Only who follows goes where the host sends
+    /// its clients.
+    fn fetch(&self, file: &str, follows: bool) -> Result<Vec<u8>, Fault> {
+        let mut url = url::join(&self.base, file);
+        let mut hops = Vec::new();
+        let reply = loop {
+            let reply = self.get(&url)?;
+            hops.push(Hop { url: url.clone(), headers: reply.headers.clone() });
+            let status = reply.status;
+            let fault = |code: Code| code.fault(format!("the host answered with status {status}"));
+            match status {
+                200 => break reply,
+                301 | 302 | 303 | 307 | 308 if follows => {
+                    let to = reply.header(LOCATION.as_str()).map(|to| url::join(&url, to));
+                    let from = url::origin(&url).to_owned();
+                    url = to
+                        .filter(|to| to.starts_with("https://") || url::origin(to) == from)
+                        .filter(|_| hops.len() <= MAX_REDIRECTS)
+                        .ok_or_else(|| {
+                            Code::Redirect.fault(
+                                "the host redirects too often, or to something other than https",
+                            )
+                        })?;
+                }
+                301 | 302 | 303 | 307 | 308 => {
+                    let message = "the host redirects; many devices follow no redirect";
+                    return Err(Code::Redirect.fault(message));
+                }
+                // Hosts elsewhere may only shut out programs.
+                403 if !url.starts_with(&self.base) => return Err(fault(Code::HostUnreachable)),
+                403 | 404 | 410 => return Err(fault(Code::FileMissing)),
+                _ => return Err(fault(Code::FileUnreadable)),
+            }
+        };
+        let encoding = reply.header(CONTENT_ENCODING.as_str()).filter(|name| *name != "identity");
+        if let Some(encoding) = encoding {
+            let message = format!("the host sends it in {encoding}, which nobody asked for");
+            return Err(Code::ContentEncoded.fault(message));
+        }
+        if !follows {
+            let url = as_https(&url);
+            let url = Url::parse(&url).map_err(|e| Code::FileUnreadable.fault(e.to_string()))?;
+            refusal(url, &reply).map_or(Ok(()), |error| {
+                let is_length = error == HttpError::NoLength;
+                let code = if is_length { Code::LengthMissing } else { Code::FileUnreadable };
+                Err(code.fault(error.to_string()))
+            })?;
+        }
+        let answer = Answer::of(hops, &reply.body);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers.insert(file.to_owned(), answer);
+        Ok(reply.body)
+    }
+}
+
+/// Returns a URL as the https one that devices would have.
+fn as_https(url: &str) -> String {
+    let Some(rest) = url.strip_prefix("http://") else { return url.to_owned() };
+    let host = url::origin(url);
+    let port = if host["http://".len()..].contains(':') { "" } else { ":80" };
+    format!("https://{}{port}{}", &host["http://".len()..], &rest[host.len() - "http://".len()..])
 }
 
 impl Files for Remote {
     fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        block_on(self.fetch(path))
+        self.fetch(path, false)
+    }
+
+    fn follow(&self, file: &str) -> Option<Result<Vec<u8>, Fault>> {
+        let url = url::join(&self.base, file);
+        // What is rehearsed on this machine says nothing of other hosts.
+        let is_open = |url: &str| url.starts_with("https://");
+        let is_here = url::origin(&url) == url::origin(&self.base);
+        let is_followed = is_here || (is_open(&self.base) && is_open(&url));
+        is_followed.then(|| self.fetch(file, true))
+    }
+
+    fn remote(&self) -> Option<&Remote> {
+        Some(self)
     }
 
     fn absence(&self, path: &str) -> Option<Result<(), String>> {
-        Some(match block_on(self.fetch(path)) {
+        Some(match self.fetch(path, false) {
             Err(fault) if fault.code() == Code::FileMissing => Ok(()),
             Err(fault) => Err(fault.to_string()),
             Ok(bytes) => Err(format!("the host answers with {} bytes", bytes.len())),

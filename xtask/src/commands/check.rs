@@ -1,36 +1,32 @@
 //! `check`: opens a site as its clients do.
 
-use super::{sim::embedded_root, site};
+mod place;
+
+use super::site;
 use crate::{
     check::{
-        Allow, CODES, Code, Finding, Findings, Folder, Remote, Severity, Start, Terms, UpdatePath,
-        base_url, check_against, draw_paths, inspect,
+        Allow, CODES, Code, Finding, Findings, Severity, Start, Terms, draw_paths,
         report::{Format, Report, Style},
         secrets::{self, Secrets},
-        simulate,
     },
     cli::Global,
     config,
     disk::Disk,
     keys::{KEYS, KeyError, KeyFolder},
     project::{Places, Project},
-    serve::{Identity, Server},
     signing,
     site::INDEX,
     source::DAY,
-    ui::{self, Hinted, Ui},
+    ui::{self, Hinted},
 };
 use anyhow::{Context, Result, bail};
+use place::Place;
 use std::{
     collections::BTreeSet,
-    fs,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::ExitCode,
-    thread,
 };
-use towline_descriptor::Url;
-use towline_sim::{Net, Scheme};
 
 /// Check a site as its clients will use it, whatever made it.
 ///
@@ -40,14 +36,15 @@ use towline_sim::{Net, Scheme};
 /// and signatures as devices do, and looks for secret keys in the site, and in
 /// the repository of a project whose site is in a folder. Of a site that Towline
 /// did not make, it checks manifests of esp-web-tools, with the `ota` of ESPHome or
-/// without, descriptors that are a version and a path, and images. Lists all that it
-/// finds, each with a code. Exit code 0: no problem, 1: problems, 2: it could not be
+/// without, descriptors that are a version and a path, and images; at a URL, those
+/// that its page names or that are where others have theirs, on other hosts too.
+/// Lists all that it finds, each with a code. Exit code 0: no problem, 1: problems, 2: it could not be
 /// checked.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Folder or URL of the site, or a manifest or descriptor of it, a file or a URL
-    /// that ends in .json [default: dist/site].
-    #[arg(value_name = "DIR | URL | MANIFEST")]
+    /// Folder or URL of the site, or a manifest, descriptor or image of it: a file, or
+    /// a URL that ends in .json or .bin [default: dist/site].
+    #[arg(value_name = "DIR | URL | FILE")]
     site: Option<String>,
     /// Trust the certificates in this PEM file too.
     #[arg(long, value_name = "FILE")]
@@ -56,6 +53,16 @@ pub(crate) struct Args {
     /// xtask serve --https`.
     #[arg(long, value_name = "ADDRESS:PORT")]
     connect: Option<SocketAddr>,
+    /// Open no connection: of a URL, go by what the cache has.
+    #[arg(long)]
+    offline: bool,
+    /// Keep what is fetched in this folder, to ask only for what has changed
+    /// [default: `towline/check` of the user's cache; none with --connect].
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Fetch everything anew, and keep nothing of it.
+    #[arg(long, conflicts_with_all = ["cache", "offline"])]
+    no_cache: bool,
     /// Compare with the site that is published now: what is signed must not go
     /// backwards.
     #[arg(long, value_name = "DIR | URL", group = "old")]
@@ -148,7 +155,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     } else {
         name.as_str()
     };
-    let (root, document) = split(named);
+    let (root, part) = split(named);
+    let is_page = |path: &&str| !is_here && ends(path, ".html");
+    let (page, document) = (part.filter(is_page), part.filter(|path| !is_page(path)));
     let base = (!is_here).then(|| format!("{}/", root.trim_end_matches('/')));
     let terms = Terms {
         // Not that of a reproducible build: devices go by the true one.
@@ -157,10 +166,12 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         secrets: &secrets,
         known: &BTreeSet::new(),
         min_left: args.min_days.map(|days| u64::from(days) * DAY),
-        start: Some(Start { document, base: base.as_deref() }),
+        start: Some(Start { document, page, base: base.as_deref() }),
     };
-    let place = Place::new(root, args)?;
-    let mut findings = place.inspect(&terms);
+    let bar = global.ui().spinner("fetching");
+    let place = Place::new(root, args, &bar)?;
+    let mut findings = place.inspect(&terms)?;
+    bar.finish_and_clear();
     refuse_unreachable(&name, document.unwrap_or(INDEX), &findings)?;
     if args.against.is_some() || args.published || args.paths || args.simulate || args.svg.is_some()
     {
@@ -172,7 +183,7 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         (against, _) => against.as_ref(),
     };
     if let Some(published) = published {
-        findings.add(place.against(&Place::new(published, args)?));
+        findings.add(place.against(&Place::new(published, args, &bar)?));
     }
     if let Some(project) = project.as_ref().filter(|_| is_folder) {
         let results = [project.store_dir.as_path(), project.site_dir.as_path()];
@@ -210,7 +221,7 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     Ok(if is_sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Splits what was named, a URL or a whole path, into a site and the document in it
+/// Splits what was named, a URL or a whole path, into a site and the file in it
 /// that was meant. The index of a site means all of it.
 fn split(name: &str) -> (&str, Option<&str>) {
     if let Some(root) = name.strip_suffix(INDEX).filter(|root| root.ends_with('/')) {
@@ -218,8 +229,12 @@ fn split(name: &str) -> (&str, Option<&str>) {
     }
     if let Some((scheme, rest)) = name.split_once("://") {
         return match rest.split_once('/') {
-            Some((host, path)) if path.ends_with(".json") => {
+            Some((host, path)) if ends(path, ".json") || ends(path, ".bin") => {
                 (&name[..scheme.len() + "://".len() + host.len()], Some(path))
+            }
+            Some((_, path)) if ends(path, ".html") => {
+                let page = path.rsplit('/').next().unwrap_or_default();
+                (&name[..name.len() - page.len()], Some(page))
             }
             _ => (name, None),
         };
@@ -228,6 +243,11 @@ fn split(name: &str) -> (&str, Option<&str>) {
         Some(path) if Path::new(name).is_file() => ("/", Some(path)),
         _ => (name, None),
     }
+}
+
+/// Returns whether the path of a URL ends so.
+fn ends(path: &str, end: &str) -> bool {
+    path.split(['?', '#']).next().is_some_and(|path| path.ends_with(end))
 }
 
 /// Refuses a site that nothing can be told of: its first file cannot be asked for.
@@ -273,97 +293,6 @@ fn open(global: &Global, site: Option<&Path>) -> Result<Option<Project>> {
     above.map(|manifest| Project::open(Some(&manifest), &places)).transpose()
 }
 
-/// Where a site is.
-enum Place {
-    Folder(Folder),
-    Remote(Box<Remote>),
-}
-
-impl Place {
-    fn new(name: &str, args: &Args) -> Result<Self> {
-        Ok(if name.contains("://") {
-            let remote = Remote::new(name, args.ca.as_deref())?.rehearsed_at(args.connect);
-            Self::Remote(Box::new(remote))
-        } else {
-            Self::Folder(Folder::new(Path::new(name)))
-        })
-    }
-
-    fn inspect(&self, terms: &Terms<'_>) -> Findings {
-        match self {
-            Self::Folder(folder) => inspect(folder, terms),
-            Self::Remote(remote) => inspect(&**remote, terms),
-        }
-    }
-
-    /// Returns the URL that the site says it is served at.
-    fn base_url(&self) -> Option<String> {
-        match self {
-            Self::Folder(folder) => base_url(folder),
-            Self::Remote(remote) => base_url(&**remote),
-        }
-    }
-
-    fn against(&self, published: &Self) -> Vec<Finding> {
-        match (self, published) {
-            (Self::Folder(a), Self::Folder(b)) => check_against(a, b),
-            (Self::Folder(a), Self::Remote(b)) => check_against(a, &**b),
-            (Self::Remote(a), Self::Folder(b)) => check_against(&**a, b),
-            (Self::Remote(a), Self::Remote(b)) => check_against(&**a, &**b),
-        }
-    }
-
-    /// Lets devices follow their paths.
-    fn simulate(
-        &self,
-        paths: &[UpdatePath],
-        project: Option<&Project>,
-        args: &Args,
-        ui: Ui,
-    ) -> Result<Vec<Finding>> {
-        // Without an index there are no paths.
-        let Some(base_url) = self.base_url() else { return Ok(Vec::new()) };
-        let root = project.map(|project| embedded_root(project, None)).transpose()?.flatten();
-        let bar = ui.steps(paths.len() as u64, "simulating");
-        let simulated = match self {
-            Self::Folder(folder) => {
-                let mut net = served(folder.root(), &base_url)?;
-                simulate(folder, paths, &mut net, root.as_ref(), || bar.inc(1))
-            }
-            Self::Remote(remote) => {
-                let is_there = args.site.as_ref().is_some_and(|site| {
-                    base_url.trim_end_matches('/') == site.trim_end_matches('/')
-                });
-                if !is_there && args.connect.is_none() {
-                    let message = format!("devices of this site poll {base_url}");
-                    let hint = "name that URL, or say with --connect where to connect instead";
-                    return Err(Hinted::new(message, hint).into());
-                }
-                let net = Net::new(Scheme::Https, args.ca.as_deref())?;
-                let mut net = net.rehearsed_at(args.connect);
-                simulate(&**remote, paths, &mut net, root.as_ref(), || bar.inc(1))
-            }
-        };
-        bar.finish_and_clear();
-        ui.say(format_args!("simulated {} of {} devices", simulated.devices, paths.len()));
-        Ok(simulated.findings)
-    }
-}
-
-/// Serves a folder on this machine as its host will, and returns the way there.
-fn served(root: &Path, base_url: &str) -> Result<Net> {
-    let url = Url::parse(base_url)?;
-    let identity = Identity::new(&[url.host().to_owned()])?;
-    let ca = tempfile::NamedTempFile::new()?;
-    fs::write(ca.path(), &identity.authority)?;
-    let any = SocketAddr::from(([127, 0, 0, 1], 0));
-    let server = Server::bind(any, root, url.path(), Some(&identity))?;
-    let address = server.address()?;
-    // As long as this program runs.
-    thread::spawn(move || server.run(|_| {}));
-    Ok(Net::new(Scheme::Https, Some(ca.path()))?.rehearsed_at(Some(address)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -375,6 +304,9 @@ mod tests {
         let expected = ("https://a.example:8443", Some("lamp/web/manifest.json"));
         assert_eq!(split("https://a.example:8443/lamp/web/manifest.json"), expected);
         assert_eq!(split("https://a.example/lamp/releases.json"), (site, None));
+        assert_eq!(split("https://a.example/lamp/install.html"), (site, Some("install.html")));
+        let image = ("https://a.example", Some("lamp/a.bin?v=2"));
+        assert_eq!(split("https://a.example/lamp/a.bin?v=2"), image);
         assert_eq!(split("src"), ("src", None));
         let program = std::env::current_exe().unwrap().display().to_string();
         assert_eq!(split(&program), ("/", program.strip_prefix('/')));

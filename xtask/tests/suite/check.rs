@@ -3,6 +3,8 @@
 
 mod flash;
 mod foreign;
+mod host;
+mod http;
 mod mutations;
 mod rules;
 mod signed;

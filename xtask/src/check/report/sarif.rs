@@ -74,6 +74,10 @@ fn result(finding: &Finding, codes: &[Code]) -> Value {
 
 /// Writes a path as a URI reference.
 fn uri(path: &str) -> String {
+    // What lies on another host is named by its URL.
+    if path.starts_with("https://") {
+        return path.to_owned();
+    }
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/@!$&'()*+,;=".contains(&byte);
     let text = |byte: u8| match is_plain(byte) {
         true => char::from(byte).to_string(),

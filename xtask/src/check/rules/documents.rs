@@ -3,7 +3,7 @@
 use super::installer;
 use crate::check::{
     Code, Fault, Finding, Link,
-    discover::{Build, Descriptor, Document, Manifest, Says},
+    discover::{Build, Descriptor, Document, Manifest, Says, broken_link},
     facts::Image,
     foreign::Site,
 };
@@ -29,11 +29,9 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             }
         }
         for link in document.links() {
-            if let Link::Inside(path) = site.resolve(document, link)
-                && let Some(Err(fault)) = site.facts.get(&path)
-            {
-                let message = format!("leads to {path}: {fault}");
-                found.push(Code::LinkBroken.of(&document.path, message));
+            let file = site.file(document, link);
+            if let Some(Err(fault)) = site.facts.get(&file) {
+                found.push(broken_link(&document.path, &file, fault));
             }
             if link.starts_with("http://") {
                 let message = format!("leads to {link}, which anybody on the way can change");
@@ -189,7 +187,9 @@ fn not_followed(site: &Site<'_>) -> Option<Finding> {
     let mut elsewhere = BTreeMap::new();
     for document in &site.documents {
         for link in document.links() {
-            if let Link::Elsewhere(url) = site.resolve(document, link) {
+            if let Link::Elsewhere(url) = site.resolve(document, link)
+                && !site.facts.contains_key(&url)
+            {
                 elsewhere.insert(url, &document.path);
             }
         }

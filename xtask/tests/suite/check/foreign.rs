@@ -10,20 +10,20 @@ use towline_descriptor::Chip;
 use towline_sim::sample::seal;
 use xtask::{serve::Server, store::artifact_of};
 
-pub(super) const MANIFEST: &str = "web/manifest.json";
-pub(super) const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
-pub(super) const APP: &str = "ota/stable/lamp-1.0.0.bin";
+pub(crate) const MANIFEST: &str = "web/manifest.json";
+pub(crate) const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
+pub(crate) const APP: &str = "ota/stable/lamp-1.0.0.bin";
 
 /// A folder with a manifest, a descriptor and images.
-pub(super) struct Site {
-    pub(super) dir: tempfile::TempDir,
+pub(crate) struct Site {
+    pub(crate) dir: tempfile::TempDir,
     /// Where the images come from.
     project: Project,
 }
 
 impl Site {
     /// Makes a sound one: parts with their offsets, and an app for updates.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let project = released();
         let built = project.path("images/esp32c3.bin");
         fs::write(built, lamp("1.0.0", 40_000)).unwrap();
@@ -48,46 +48,46 @@ impl Site {
         site
     }
 
-    pub(super) fn descriptor(&self) -> Value {
+    pub(crate) fn descriptor(&self) -> Value {
         let sha256 = artifact_of(&self.part("app")).unwrap().sha256;
         let path = format!("https://a.example/lamp/{APP}");
         json!({ "version": "1.0.0", "path": path, "sha256": sha256 })
     }
 
     /// Returns what was built for the chip.
-    pub(super) fn part(&self, role: &str) -> Vec<u8> {
+    pub(crate) fn part(&self, role: &str) -> Vec<u8> {
         fs::read(self.project.path(format!("parts/esp32c3-{role}.bin"))).unwrap()
     }
 
-    pub(super) fn path(&self, path: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, path: &str) -> std::path::PathBuf {
         self.dir.path().join(path)
     }
 
-    pub(super) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), bytes).unwrap();
     }
 
-    pub(super) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
         let mut document = serde_json::from_slice(&fs::read(self.path(path)).unwrap()).unwrap();
         change(&mut document);
         self.write(path, document.to_string());
     }
 
-    pub(super) fn replace(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn replace(&self, path: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let mut bytes = fs::read(self.path(path)).unwrap();
         change(&mut bytes);
         self.write(path, bytes);
     }
 
     /// Changes the app wherever it is.
-    pub(super) fn app(&self, change: impl Fn(&mut Vec<u8>)) {
+    pub(crate) fn app(&self, change: impl Fn(&mut Vec<u8>)) {
         self.replace(APP, &change);
         self.replace("web/app.bin", &change);
     }
 
     /// Publishes one file for all parts.
-    pub(super) fn merge(&self) {
+    pub(crate) fn merge(&self) {
         self.write("web/factory.bin", self.part("factory"));
         self.edit(MANIFEST, |manifest| {
             manifest["builds"][0]["parts"] = json!([{ "path": "factory.bin", "offset": 0 }]);
@@ -97,7 +97,7 @@ impl Site {
 
 /// Returns an app of this version and size that goes back to the one before itself, as
 /// the bootloader does not.
-pub(super) fn lamp(version: &str, len: usize) -> Vec<u8> {
+pub(crate) fn lamp(version: &str, len: usize) -> Vec<u8> {
     let mut app = app_image(Chip::Esp32c3, "lamp", version, len);
     let text = Guard::Stranded.to_string();
     app[1000..][..text.len()].copy_from_slice(text.as_bytes());
@@ -105,7 +105,7 @@ pub(super) fn lamp(version: &str, len: usize) -> Vec<u8> {
 }
 
 /// Returns the codes of what is found, with the places.
-pub(super) fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
+pub(crate) fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
     let output = xtask(dir, &[&["check", "--json"], arguments].concat());
     let json: Value = serde_json::from_slice(&output.stdout)
         .unwrap_or_else(|error| panic!("{error}: {}", text(&output.stderr)));
@@ -252,6 +252,7 @@ fn a_document_at_a_url_is_followed_on_its_host() {
     fs::remove_file(site.path("factory.bin")).unwrap();
     assert_eq!(found(site.dir.path(), &[&url]), [("link-broken".into(), MANIFEST.into())]);
     // The host does not tell what it has.
+    fs::remove_file(site.path(DESCRIPTOR)).unwrap();
     let output = xtask(site.dir.path(), &["check", &format!("http://{address}/")]);
     let shown = text(&output.stdout);
     assert!(shown.contains(&format!("such as http://{address}/manifest.json")), "{shown}");
