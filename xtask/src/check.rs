@@ -14,6 +14,7 @@ mod files;
 mod finding;
 mod foreign;
 mod history;
+mod host;
 mod http;
 mod index;
 mod page;
@@ -46,10 +47,11 @@ use crate::{
     store::sha256,
 };
 use facts::{AllFacts, Facts};
+use host::Host;
 use http::{Devices, Use, Uses};
 use index::{read_closely, read_index};
 use rayon::prelude::*;
-use secrets::Secrets;
+use secrets::{Published, Secrets};
 use std::collections::{BTreeMap, BTreeSet};
 use towline_descriptor::Sha256;
 use trust::{Contents, Trust};
@@ -134,6 +136,12 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     found.extend(paths::find(&index, &findings.paths));
     found.extend(unlisted(&index));
     found.extend(history::check(&index));
+    if let Some(host) = Host::of_url(&index.base_url) {
+        let all = files.all();
+        let sizes =
+            if all.is_empty() { host::listed(&index) } else { host::in_folder(files, &all) };
+        found.extend(host::check(host, &sizes, true));
+    }
     found.extend(page::check(&contents));
     found
         .extend(index.releases.iter().flat_map(|release| trust.check_sums(files, &index, release)));
@@ -184,13 +192,13 @@ fn read_documents<'a>(
 ) -> (Contents<'a>, Vec<Finding>) {
     let read = |(path, listed): (&'a String, &IndexArtifact)| {
         let read = read_listed(files, path, listed);
-        let finding = match &read {
-            Err(fault) => Some(fault.clone().of(path)),
-            Ok(bytes) => secrets.find_in(path, bytes),
+        let found = match &read {
+            Err(fault) => vec![fault.clone().of(path)],
+            Ok(bytes) => secrets.find_all(Published::File, path, bytes),
         };
         let is_kept = !path.starts_with("assets/") || path.ends_with(".js");
         let kept = read.map(|bytes| if is_kept { bytes } else { Vec::new() });
-        ((path.as_str(), kept), finding)
+        ((path.as_str(), kept), found)
     };
     let (contents, found): (Contents<'_>, Vec<_>) = index.files.par_iter().map(read).unzip();
     (contents, found.into_iter().flatten().collect())
@@ -214,7 +222,7 @@ fn read_targets(
         let facts = files.read(path).map(|bytes| {
             let mut facts = Facts::of(&bytes, &pieces);
             facts.found.extend(trust.check_artifact(files, index, release, path, &bytes));
-            facts.found.extend(secrets.find_in_image(path, &bytes));
+            facts.found.extend(secrets.find_all(Published::Recorded, path, &bytes));
             facts
         });
         (path.to_owned(), facts)
@@ -246,7 +254,7 @@ fn answer_for_next_root(files: &impl Files, number: u32) -> Option<Finding> {
     Some(Code::AbsenceAnswered.of(path, message))
 }
 
-/// Finds secret keys in files that no client would look at.
+/// Finds secrets in files that no client would look at.
 fn unlisted_secrets<'a>(
     files: &'a impl Files,
     index: &Index,
@@ -257,9 +265,10 @@ fn unlisted_secrets<'a>(
         targets.flat_map(receipt::paths).chain(index.files.keys().map(String::as_str)).collect();
     let mut unlisted = files.all();
     unlisted.retain(|path| !listed.contains(path.as_str()));
-    unlisted
-        .into_par_iter()
-        .filter_map(|path| secrets.find_in(&path, &files.read(&path).unwrap_or_default()))
+    unlisted.into_par_iter().flat_map_iter(|path| {
+        let bytes = files.read(&path).unwrap_or_default();
+        secrets.find_all(Published::File, &path, &bytes)
+    })
 }
 
 /// Returns a file's bytes if they are what the index says.

@@ -45,8 +45,13 @@ struct Stamp {
 static RULES: LazyLock<Sha256> = LazyLock::new(|| {
     let rules = [
         include_str!("check/facts.rs"),
+        include_str!("check/facts/build_path.rs"),
+        include_str!("check/facts/nvs.rs"),
+        include_str!("check/facts/texts.rs"),
+        include_str!("check/facts/tokens.rs"),
         include_str!("check/target.rs"),
         include_str!("check/secrets.rs"),
+        include_str!("check/secrets/published.rs"),
         include_str!("check/trust.rs"),
         include_str!("signing/minisig.rs"),
         include_str!("placement.rs"),

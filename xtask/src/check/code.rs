@@ -136,6 +136,10 @@ codes! {
         CertificateName = "certificate-name",
         CertificateExpired = "certificate-expired",
         TlsTooOld = "tls-too-old",
+        Token = "token",
+        WifiCredentials = "wifi-credentials",
+        SiteTooLarge = "site-too-large",
+        HostFileTooLarge = "host-file-too-large",
     }
     Warning {
         RecordedSecretKey = "recorded-secret-key",
@@ -161,6 +165,11 @@ codes! {
         CacheLong = "cache-long",
         RedirectLong = "redirect-long",
         RangeMissing = "range-missing",
+        RecordedToken = "recorded-token",
+        ClientKey = "client-key",
+        LicenceMissing = "licence-missing",
+        SiteNearlyFull = "site-nearly-full",
+        TooManyFiles = "too-many-files",
     }
     Note {
         AllowUnused = "allow-unused",
@@ -171,6 +180,7 @@ codes! {
         ManifestDeprecated = "manifest-deprecated",
         PartitionTableUnhashed = "partition-table-unhashed",
         EtagMissing = "etag-missing",
+        BuildPath = "build-path",
     }
 }
 

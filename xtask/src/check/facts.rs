@@ -9,12 +9,19 @@
 //! many there are.
 
 mod bootloader;
+mod build_path;
 mod flash;
 mod marks;
+mod nvs;
 mod segments;
+mod texts;
+mod tokens;
 
 pub(super) use flash::{Element, Image, Table, What};
 pub(super) use marks::Marks;
+pub(super) use nvs::wifi;
+pub(super) use texts::texts;
+pub(super) use tokens::GOOGLE;
 
 use super::{Fault, Finding, compare};
 use crate::{placement::parse_table, site::IndexArtifact, store};

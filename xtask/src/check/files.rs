@@ -35,6 +35,12 @@ pub trait Files: Sync {
         Vec::new()
     }
 
+    /// Returns the size of a file in bytes, where that can be told without reading it.
+    fn size(&self, path: &str) -> Option<u64> {
+        let _ = path;
+        None
+    }
+
     /// Asks the host, if there is one, for what should not be there: it says so,
     /// or answers with something else.
     fn absence(&self, path: &str) -> Option<Result<(), String>> {
@@ -73,6 +79,10 @@ impl Files for Folder {
         Code::FileUnreadable.unless(metadata.is_file(), "is no file")?;
         too_large(metadata.len())?;
         std::fs::read(file).map_err(fault)
+    }
+
+    fn size(&self, path: &str) -> Option<u64> {
+        Some(self.0.join(path).metadata().ok()?.len())
     }
 
     fn all(&self) -> Vec<String> {

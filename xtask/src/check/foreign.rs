@@ -5,9 +5,10 @@ use super::{
     Code, Files, Finding, Findings, Link,
     discover::{Document, Says, documents, resolve},
     facts::{AllFacts, Facts},
+    host::{self, Host},
     http::{self, Devices, Uses, is_page, url},
     rules,
-    secrets::Secrets,
+    secrets::{Published, Secrets},
 };
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -120,7 +121,11 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
             let facts = files.follow(&path)?.and_then(|bytes| {
                 Code::HtmlInstead.unless(!is_page(&bytes), "is a web page, and no image")?;
                 let mut facts = Facts::of_flash(&bytes, base.into(), &texts);
-                facts.found.extend(secrets.find_in(&path, &bytes));
+                let kind = match facts.elements.as_slice() {
+                    [] => Published::File,
+                    _ => Published::Image,
+                };
+                facts.found.extend(secrets.find_all(kind, &path, &bytes));
                 Ok(facts)
             });
             Some((path, facts))
@@ -145,10 +150,32 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
     let found = found.chain(rules::all(&site)).chain(http::check(files, &site.uses()));
     let found: Vec<Finding> = found.chain(faults).collect();
     findings.add(found);
+    if let Some(host) = host(&site) {
+        findings.add(host::check(host, &host::in_folder(files, &site.all), false));
+    }
     let others = site.all.par_iter().filter(|path| !site.facts.contains_key(*path));
-    let keys = others.filter_map(|path| secrets.find_in(path, &files.read(path).ok()?));
-    findings.add(keys.collect::<Vec<_>>());
+    let given_away = others.flat_map_iter(|path| {
+        let bytes = files.read(path).unwrap_or_default();
+        secrets.find_all(Published::File, path, &bytes)
+    });
+    findings.add(given_away.collect::<Vec<_>>());
     Some(findings)
+}
+
+/// Returns the host of a site, if its documents name it as theirs or a file tells.
+fn host(site: &Site<'_>) -> Option<&'static Host> {
+    let is_inside = |document: &Document, link: &&str| match site.resolve(document, link) {
+        Link::Inside(_) => true,
+        Link::Elsewhere(_) => false,
+    };
+    let links = site
+        .documents
+        .iter()
+        .flat_map(|d| d.links().into_iter().filter(move |link| is_inside(d, link)));
+    links
+        .chain(site.start.base)
+        .find_map(Host::of_url)
+        .or_else(|| Host::of_folder(|file| site.all.contains(file)))
 }
 
 fn is_firmware(facts: &Result<Facts, super::Fault>) -> bool {

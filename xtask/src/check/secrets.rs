@@ -1,4 +1,8 @@
-//! Secret keys where everybody can read them.
+//! Secrets where everybody can read them: keys first of all.
+
+mod published;
+
+pub(crate) use published::Published;
 
 use super::{Code, Finding};
 use crate::{
@@ -151,18 +155,15 @@ impl Secrets {
         self.find_as(Code::SecretKey, path, bytes)
     }
 
-    /// Finds a secret key in an image, which is recorded and can only be regretted
-    /// unless it is the project's: then it is an error.
-    pub(crate) fn find_in_image(&self, path: &str, bytes: &[u8]) -> Option<Finding> {
-        self.find_as(Code::RecordedSecretKey, path, bytes)
-    }
-
     /// Finds a secret key; one of somebody else's is of the kind `other`.
     fn find_as(&self, other: Code, path: &str, bytes: &[u8]) -> Option<Finding> {
-        let is_public = || self.public.iter().any(|public| public.has(path));
-        let leak = self.find(bytes).filter(|leak| leak.is_own || !is_public())?;
+        let leak = self.find(bytes).filter(|leak| leak.is_own || !self.is_public(path))?;
         let code = if leak.is_own { Code::OwnSecretKey } else { other };
         Some(code.of(path, leak.message))
+    }
+
+    fn is_public(&self, path: &str) -> bool {
+        self.public.iter().any(|public| public.has(path))
     }
 }
 

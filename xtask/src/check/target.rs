@@ -67,7 +67,9 @@ pub(super) fn check(
     if let Some(factory) = &target.factory {
         match known(files, factory) {
             Ok(facts) => {
-                found.extend(facts.found.clone());
+                // What its parts say of the machine, it says again.
+                let of_whole = facts.found.iter().filter(|f| f.code != Code::BuildPath);
+                found.extend(of_whole.cloned());
                 let (pieces, is_rest_blank) = &facts.pieces;
                 let expected = parts.iter().map(|(part, _)| Some(part.file.sha256));
                 let is_merged = *is_rest_blank && expected.eq(pieces.iter().copied());

@@ -79,7 +79,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         config.project
     );
     let is_known = project.releases()?.iter().any(|record| record.version == made.version);
-    refuse_secrets(&project, merged.files(), is_known)?;
+    refuse_secrets(&project, made, merged.files(), is_known)?;
 
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;

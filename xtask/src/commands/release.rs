@@ -3,7 +3,7 @@
 use super::{build::build_images, chosen_targets, notes::Choice, plan, print_json, site};
 use crate::{
     build::expected_version,
-    check::Code,
+    check::{Code, Finding, secrets::Published},
     cli::Global,
     config::FILE,
     installer::Installer,
@@ -118,7 +118,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         })?;
 
     let is_known = known.iter().any(|record| record.version == draft.record.version);
-    refuse_secrets(&project, draft.files(), is_known)?;
+    refuse_secrets(&project, &draft.record, draft.files(), is_known)?;
 
     let store = project.store();
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
@@ -210,28 +210,32 @@ pub(super) fn tell(ui: Ui, admission: Admission, record: &Record, made: &Record,
     }
 }
 
-/// Refuses images with secret keys: what is recorded stays. In those that are
-/// recorded already, only the project's own are worth an error. `files` are those of
+/// Refuses a release with secrets in its images or notes: what is recorded stays. In one
+/// that is recorded already, only the project's own keys are worth an error. `files` are those of
 /// the release, by their path on the site.
 pub(super) fn refuse_secrets<'f>(
     project: &Project,
+    record: &'f Record,
     files: impl Iterator<Item = (String, &'f [u8])>,
     is_known: bool,
 ) -> Result<()> {
     let secrets = site::secrets(project, project.chain()?.as_ref());
-    let leak = |(path, bytes): (String, &[u8])| {
-        let found = secrets.find_in_image(&path, bytes)?;
-        let is_late = is_known && found.code == Code::RecordedSecretKey;
-        (!is_late).then(|| format!("  {found}"))
+    let is_refused = |found: &Finding| match found.code {
+        Code::RecordedSecretKey | Code::RecordedToken => !is_known,
+        code => code == Code::OwnSecretKey,
     };
-    let leaks: Vec<_> = files.filter_map(leak).collect();
+    let notes = record.notes.iter().map(|notes| ("notes".to_owned(), notes.as_bytes()));
+    let found = files
+        .chain(notes)
+        .flat_map(|(path, bytes)| secrets.find_all(Published::Recorded, &path, bytes));
+    let leaks: Vec<_> = found.filter(is_refused).map(|found| format!("  {found}")).collect();
     if leaks.is_empty() {
         return Ok(());
     }
     let message =
-        format!("the images have secret keys, so nothing was recorded:\n{}", leaks.join("\n"));
+        format!("the release has secrets, so nothing was recorded:\n{}", leaks.join("\n"));
     let hint = format!(
-        "build them without; if everybody may have a key that is not the project's, say so in {FILE} with `[check]` and `not-secret = [\"firmware/{}\"]`",
+        "make it without; if everybody may have a key or token that is not the project's, say so in {FILE} with `[check]` and `not-secret = [\"firmware/{}\"]`",
         project.config.project
     );
     Err(Hinted::new(message, hint).into())

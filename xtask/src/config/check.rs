@@ -7,8 +7,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Check {
-    /// Files and folders, in the repository or on the site, whose secret keys
-    /// everybody may have, such as those of tests. The project's own are found
+    /// Files and folders, in the repository or on the site, whose secret keys and
+    /// tokens everybody may have, such as those of tests. The project's own are found
     /// there all the same.
     pub not_secret: Vec<PublicPath>,
     /// Findings that are meant.

@@ -1,11 +1,14 @@
 //! The command `check`: what it says in each format, what is allowed, and how it
 //! ends.
 
+mod content;
 mod flash;
-mod foreign;
+pub(crate) mod foreign;
 mod host;
 mod http;
+mod limits;
 mod mutations;
+mod nvs;
 mod rules;
 mod signed;
 

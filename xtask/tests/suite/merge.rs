@@ -133,6 +133,6 @@ fn a_key_in_an_image_is_not_merged() {
     project.done(&["release", "--no-site", "--store", "part"]);
     project.write("towline.toml", config);
     let error = project.fails(&["merge", "part"]);
-    assert!(error.contains("the images have secret keys"), "{error}");
+    assert!(error.contains("the release has secrets"), "{error}");
     assert!(!project.path("dist").exists());
 }

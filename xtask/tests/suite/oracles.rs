@@ -1,5 +1,5 @@
-//! Ours against independent implementations: esptool, esp-idf-defs, jsonschema,
-//! and the bootloader that is shipped, on an emulated CPU.
+//! Ours against independent implementations: esptool, esp-idf-defs, Espressif's
+//! generator of NVS partitions, jsonschema, and the bootloader that is shipped, on an emulated CPU.
 //!
 //! ```text
 //! test --question (JSON)--> script of tests/oracles --answer (JSON)--> test compares
@@ -12,6 +12,7 @@
 mod board;
 mod boot_selection;
 mod images;
+mod nvs;
 mod real_release;
 mod schema;
 
@@ -120,6 +121,12 @@ fn flashable_chips() -> Vec<Chip> {
 /// Returns bytes as hexadecimal digits.
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Returns the bytes of hexadecimal digits.
+fn unhex(digits: &str) -> Vec<u8> {
+    let byte = |at: usize| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// Gives a changed image the checksum and the hash that belong to it.

@@ -1,7 +1,7 @@
 //! One fault a site, made in a sound one whose index, descriptors and sums agree with
 //! it: exactly its code is found.
 
-use super::released;
+use super::{nvs, released};
 use crate::support::{NOW, Project, app_image, tree};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs};
@@ -174,6 +174,13 @@ const RULES: &[(Code, Break)] = &[
     (Code::PageMissing, |s| {
         s.edit(INDEX, |i| drop(i["files"].as_object_mut().unwrap().remove("404.html")));
     }),
+    (Code::LicenceMissing, |s| {
+        let mut page = String::from_utf8(s.read("index.html")).unwrap();
+        let link = page.rfind("<a href").unwrap();
+        page.replace_range(link..link + page[link..].find('>').unwrap(), "<a");
+        s.write("index.html", page);
+        s.list_anew();
+    }),
     (Code::SizeDiffers, |s| s.write("404.html", "short")),
     (Code::HashDiffers, |s| {
         let page = String::from_utf8(s.read("404.html")).unwrap();
@@ -293,4 +300,15 @@ fn a_part_in_the_wrong_place_is_found_by_what_it_does_there() {
         let differs = found.iter().any(|finding| finding.code == Code::FactoryDiffers);
         assert_eq!(differs, role != "otadata", "{found:#?}");
     }
+}
+
+/// Nobody makes such a factory image of the parts, but a board that was set up.
+#[test]
+fn the_network_in_a_factory_image_is_told_beside_what_differs() {
+    let site = Site(released());
+    let settings = nvs::of_network("home", "correct horse", 0b10);
+    site.replace("factory", |flash| flash[0x9000..][..settings.len()].copy_from_slice(&settings));
+    let found = found(&site);
+    let codes: BTreeSet<_> = found.iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, BTreeSet::from([Code::FactoryDiffers, Code::WifiCredentials]), "{found:#?}");
 }
