@@ -1,11 +1,12 @@
 //! What a channel serves: descriptors for devices, and a manifest for esp-web-tools.
 
 use super::{
-    Code, Fault, Finding, not_listed, terms,
+    Code, Fault, Finding,
+    discover::{Manifest, Part},
+    not_listed, terms,
     trust::{Contents, Trust},
 };
 use crate::site::{Index, IndexChannel, IndexRelease, IndexTarget, ServedTarget};
-use serde::Deserialize;
 use towline::{Decision, Running, decide};
 use towline_descriptor::{Descriptor, Version};
 
@@ -94,48 +95,29 @@ fn check_descriptor(
     }
 }
 
-/// What esp-web-tools reads of a manifest.
-#[derive(Deserialize)]
-struct Manifest {
-    version: String,
-    builds: Vec<ManifestBuild>,
-}
-
-#[derive(Deserialize)]
-struct ManifestBuild {
-    #[serde(rename = "chipFamily")]
-    chip_family: String,
-    parts: Vec<ManifestPart>,
-}
-
-#[derive(Deserialize)]
-struct ManifestPart {
-    path: String,
-    offset: u32,
-}
-
 fn check_manifest(index: &Index, channel: &IndexChannel, bytes: &[u8]) -> Result<(), Fault> {
     let manifest: Manifest = serde_json::from_slice(bytes)
         .map_err(|error| Code::ManifestInvalid.fault(error.to_string()))?;
-    let release = index.releases.iter().find(|r| r.version.as_str() == manifest.version);
+    let version = manifest.version.ok_or_else(|| Code::ManifestInvalid.fault("has no version"))?;
+    let release = index.releases.iter().find(|release| release.version.as_str() == version);
     let Some(release) = release else {
         let is_empty = channel.targets.is_empty() && manifest.builds.is_empty();
         return Code::ManifestVersion.unless(is_empty, "there is no release of its version");
     };
     for build in &manifest.builds {
         let parts = |target: &IndexTarget| {
-            let same = |part: &ManifestPart| {
+            let same = |part: &Part| {
                 target.parts.iter().any(|known| {
                     known.offset == part.offset
                         && known.file.path.as_deref() == part.path.strip_prefix("../")
                 })
             };
-            target.chip_family == build.chip_family
+            target.chip_family == build.family
                 && target.parts.len() == build.parts.len()
                 && build.parts.iter().all(same)
         };
         if !release.targets.iter().any(parts) {
-            let family = &build.chip_family;
+            let family = &build.family;
             let version = &release.version;
             return Err(Code::ManifestParts
                 .fault(format!("the parts for {family} are not those of release {version}")));

@@ -8,6 +8,7 @@ use crate::{
     plan::{Plan, TagError, plan, tagged},
     project::{Places, Project},
     release::Record,
+    store::Lock,
     toolchain,
     ui::{Hinted, table},
     workflow,
@@ -80,13 +81,12 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         None => args.version.clone(),
     };
-    let ui = global.ui();
-    let _lock = match args.from {
+    let _lock: Option<Lock> = match args.from {
         From::Store => None,
         #[cfg(feature = "github")]
-        From::Github => Some(
-            project.store().lock(|| ui.say("waiting for another run that changes the store"))?,
-        ),
+        From::Github => Some(project.store().lock(|| {
+            global.ui().say("waiting for another run that changes the store");
+        })?),
     };
     let releases = args.from.records(&project, ui)?;
     let plan = make(&project, &targets, &args.drop_target, version, &releases)?;

@@ -79,7 +79,7 @@ impl Memory {
 struct Dice(u64);
 
 impl Dice {
-    /// SplitMix64.
+    /// The next one of `SplitMix64`.
     fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.0;
@@ -126,7 +126,7 @@ fn a_change_of_any_byte_is_found_where_a_client_could_notice_it() {
         let bytes = site.0.get_mut(&path).unwrap();
         let at = dice.below(bytes.len());
         bytes[at] ^= 1 + dice.below(255) as u8;
-        site.codes().is_empty().then(|| (path, at, site))
+        site.codes().is_empty().then_some((path, at, site))
     });
     let missed: Vec<_> = missed.collect();
     let (mut comments, mut said_once) = (0, 0);
