@@ -81,12 +81,13 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         }
         None => args.version.clone(),
     };
+    let ui = global.ui();
     let _lock: Option<Lock> = match args.from {
         From::Store => None,
         #[cfg(feature = "github")]
-        From::Github => Some(project.store().lock(|| {
-            global.ui().say("waiting for another run that changes the store");
-        })?),
+        From::Github => Some(
+            project.store().lock(|| ui.say("waiting for another run that changes the store"))?,
+        ),
     };
     let releases = args.from.records(&project, ui)?;
     let plan = make(&project, &targets, &args.drop_target, version, &releases)?;
