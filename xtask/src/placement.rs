@@ -9,13 +9,29 @@ use esp_idf_part::{DataType, Partition, PartitionTable, SubType, Type};
 use std::ops::Range;
 use towline_descriptor::Chip;
 
+/// How the rows of a binary partition table begin, and how long they are in bytes.
+const ROW_MAGIC: [u8; 2] = [0xAA, 0x50];
+const ROW: usize = 32;
+
 /// Parses a partition table, CSV or binary. The parser panics on some tables
 /// that it does not understand: they are faulty too.
 ///
 /// # Errors
 /// What is wrong with it.
 pub fn parse_table(bytes: Vec<u8>) -> Result<PartitionTable, String> {
+    if bytes.starts_with(&ROW_MAGIC)
+        && let Some(row) = bytes.chunks_exact(ROW).position(is_endless)
+    {
+        return Err(format!("partition {row} ends beyond 4 GiB"));
+    }
     unpanicked(|| PartitionTable::try_from(bytes).map_err(|error| error.to_string()))
+}
+
+/// Returns whether a row of a binary table ends behind all that 32 bits reach, which
+/// the parser takes for granted that none does.
+fn is_endless(row: &[u8]) -> bool {
+    let word = |at: usize| row[at..].first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    row.starts_with(&ROW_MAGIC) && word(4).checked_add(word(8)).is_none()
 }
 
 /// A part in flash.
@@ -140,4 +156,19 @@ fn range(offset: u32, len: u64) -> Range<u64> {
 /// Returns whether two ranges have bytes in common.
 pub(crate) fn touches(a: &Range<u64>, b: &Range<u64>) -> bool {
     a.start < b.end && b.start < a.end
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partition_that_no_flash_reaches_is_refused() {
+        let mut row = [0xFF; ROW];
+        row[..2].copy_from_slice(&ROW_MAGIC);
+        row[4..8].copy_from_slice(&0xFFFF_0000_u32.to_le_bytes());
+        row[8..12].copy_from_slice(&0x2_0000_u32.to_le_bytes());
+        let error = parse_table([row, [0xFF; ROW]].concat()).unwrap_err();
+        assert_eq!(error, "partition 0 ends beyond 4 GiB");
+    }
 }

@@ -45,10 +45,15 @@ struct Stamp {
 static RULES: LazyLock<Sha256> = LazyLock::new(|| {
     let rules = [
         include_str!("check/facts.rs"),
+        include_str!("check/facts/bootloader.rs"),
         include_str!("check/facts/build_path.rs"),
+        include_str!("check/facts/marks.rs"),
         include_str!("check/facts/nvs.rs"),
+        include_str!("check/facts/segments.rs"),
         include_str!("check/facts/texts.rs"),
         include_str!("check/facts/tokens.rs"),
+        include_str!("check/rules/rollback.rs"),
+        include_str!("check/rules/table.rs"),
         include_str!("check/target.rs"),
         include_str!("check/secrets.rs"),
         include_str!("check/secrets/published.rs"),

@@ -91,7 +91,8 @@ impl Files for Folder {
         while let Some(folder) = folders.pop() {
             for entry in folder.read_dir().into_iter().flatten().flatten() {
                 let path = entry.path();
-                if path.is_dir() {
+                // Links to folders may lead round in circles, or out of the site.
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
                     folders.push(path);
                 } else if let Ok(path) = path.strip_prefix(&self.0) {
                     let parts = path.iter().map(|part| part.to_string_lossy());

@@ -2,7 +2,6 @@
 
 use super::{Code, Finding, rules::channels::is_behind};
 use crate::site::{Index, IndexRelease, ServedTarget};
-use std::collections::BTreeMap;
 
 /// Finds what goes backwards from release to release, and from channel to channel.
 pub(super) fn check(index: &Index) -> Vec<Finding> {
@@ -11,22 +10,28 @@ pub(super) fn check(index: &Index) -> Vec<Finding> {
     found
 }
 
-/// Finds releases that boards with an older one refuse, as they count as rolled back.
+/// Finds what a channel serves and boards with an older release refuse, as it counts as
+/// rolled back. What none serves misleads nobody.
 fn falls(index: &Index) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut highest: BTreeMap<_, (u32, &IndexRelease)> = BTreeMap::new();
-    for release in index.releases.iter().rev().filter(|release| release.yanked.is_none()) {
-        for target in &release.targets {
-            let now = target.secure_version;
-            let known = highest.entry(&target.target).or_insert((now, release));
-            if now >= known.0 {
-                *known = (now, release);
-                continue;
-            }
-            let (then, older) = (known.0, &known.1.version);
-            let message = format!("has secure_version {now}, release {older} has {then}");
-            let path = target.app.path.clone().unwrap_or_default();
-            found.push(Code::SecureVersionFalls.of(path, message));
+    for served in index.channels.iter().flat_map(|channel| &channel.targets) {
+        let of = |release: &IndexRelease| {
+            release.targets.iter().find(|t| t.target == served.target).map(|t| t.secure_version)
+        };
+        let release = index.releases.iter().find(|release| release.version == served.version);
+        let Some(now) = release.and_then(of) else { continue };
+        let is_older = |release: &&IndexRelease| {
+            release.yanked.is_none() && release.version.precedence(&served.version).is_lt()
+        };
+        let older = index.releases.iter().filter(is_older);
+        let highest = older.filter_map(|release| Some((of(release)?, &release.version)));
+        if let Some((then, older)) = highest.max_by_key(|(secure, _)| *secure)
+            && then > now
+        {
+            let version = &served.version;
+            let message =
+                format!("serves {version} with secure_version {now}, release {older} has {then}");
+            found.push(Code::SecureVersionFalls.of(&served.descriptor, message));
         }
     }
     found
@@ -98,11 +103,15 @@ mod tests {
     #[test]
     fn anti_rollback_versions_never_fall() {
         assert_eq!(told(&index(&[("1.2.0", 1), ("1.1.0", 1), ("1.0.0", 0)], &[])), [""; 0]);
-        let falling = index(&[("1.3.0", 1), ("1.2.0", 0), ("1.1.0", 1), ("1.0.0", 0)], &[]);
+        let falling = [("1.3.0", 1), ("1.2.0", 0), ("1.1.0", 1), ("1.0.0", 0)];
         assert_eq!(
-            told(&falling),
-            ["secure-version-falls[1.2.0.bin: has secure_version 0, release 1.1.0 has 1]"]
+            told(&index(&falling, &[("stable", "1.2.0")])),
+            [
+                "secure-version-falls[ota/stable/esp32c3.json: serves 1.2.0 with secure_version 0, release 1.1.0 has 1]"
+            ]
         );
+        // A mended release of before is above one that no channel serves any more.
+        assert_eq!(told(&index(&falling, &[("stable", "1.3.0")])), [""; 0]);
     }
 
     #[test]

@@ -28,7 +28,7 @@ const HOSTS: [Host; 3] = [
     Host {
         name: "GitHub Pages",
         domain: ".github.io",
-        files: &["CNAME"],
+        files: &[],
         max_site: Some(1 << 30),
         max_file: None,
         max_files: None,
@@ -135,8 +135,12 @@ mod tests {
         for unknown in ["https://lamp.org/a.github.io/", "https://localhost/", "x.github.io"] {
             assert_eq!(of(unknown), None, "{unknown}");
         }
-        assert_eq!(Host::of_folder(|file| file == "CNAME").unwrap().name, "GitHub Pages");
-        assert_eq!(Host::of_folder(|file| file == "_headers"), None);
+        let cloudflare = Host::of_folder(|file| file == "wrangler.toml").unwrap();
+        assert_eq!(cloudflare.name, "Cloudflare Pages");
+        // Several hosts read these.
+        for file in ["CNAME", "_headers"] {
+            assert_eq!(Host::of_folder(|of_site| of_site == file), None);
+        }
     }
 
     #[test]

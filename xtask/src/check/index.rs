@@ -16,8 +16,10 @@ pub(super) fn read_index(files: &impl Files) -> Result<Index, Fault> {
 pub(super) fn read_closely(bytes: &[u8]) -> Result<(Index, Vec<Fault>), Fault> {
     let index = read(bytes)?;
     let mut faults = Vec::new();
-    let value = |value: serde_json::Result<Value>| value.expect("it was read before");
-    let (said, meant) = (value(serde_json::from_slice(bytes)), value(serde_json::to_value(&index)));
+    // What no field of ours reads is read here for the first time.
+    let value = |read: serde_json::Result<Value>| read.map_err(|error| not_an_index(&error));
+    let said = value(serde_json::from_slice(bytes))?;
+    let meant = value(serde_json::to_value(&index))?;
     compare(&said, &meant, "", &mut faults);
     let undated = index.releases.iter().filter(|release| !is_date(&release.released));
     faults.extend(undated.map(|release| {
@@ -28,12 +30,16 @@ pub(super) fn read_closely(bytes: &[u8]) -> Result<(Index, Vec<Fault>), Fault> {
     Ok((index, faults))
 }
 
+fn not_an_index(error: &serde_json::Error) -> Fault {
+    Code::IndexInvalid.fault(format!("not an index: {error}"))
+}
+
 fn read(bytes: &[u8]) -> Result<Index, Fault> {
     let fault = |message: String| Err(Code::IndexInvalid.fault(message));
     Code::HtmlInstead.unless(!is_page(bytes), "is a web page, and no index")?;
     let index: Index = match serde_json::from_slice(bytes) {
         Ok(index) => index,
-        Err(error) => return fault(format!("not an index: {error}")),
+        Err(error) => return Err(not_an_index(&error)),
     };
     if index.fmt != FORMAT {
         return fault(format!("format {} is not known, only {FORMAT}", index.fmt));
@@ -151,6 +157,14 @@ mod tests {
         let misspelt = told(|index| index["releases"][0]["note"] = "new".into());
         let message = "says /releases/0/note, which this version does not know".to_owned();
         assert_eq!(misspelt, [(Code::IndexFieldUnknown, message)]);
+        let deep = format!("{}{}", "[".repeat(200), "]".repeat(200));
+        for odd in ["1e999", "\"\\ud800\"", &deep] {
+            let text = format!(
+                r#"{{"fmt":1,"project":"lamp","title":"","base_url":"","channels":[],"releases":[],"files":{{}},"x":{odd}}}"#
+            );
+            let fault = read_closely(text.as_bytes()).unwrap_err();
+            assert_eq!(fault.code(), Code::IndexInvalid, "{odd}");
+        }
         let undated = told(|index| index["releases"][0]["released"] = "today".into());
         assert_eq!(
             undated,

@@ -211,8 +211,8 @@ pub(super) fn tell(ui: Ui, admission: Admission, record: &Record, made: &Record,
 }
 
 /// Refuses a release with secrets in its images or notes: what is recorded stays. In one
-/// that is recorded already, only the project's own keys are worth an error. `files` are those of
-/// the release, by their path on the site.
+/// that is recorded already, only the project's own keys are worth an error. `files` are
+/// those of the release, by their path on the site.
 pub(super) fn refuse_secrets<'f>(
     project: &Project,
     record: &'f Record,
@@ -221,7 +221,7 @@ pub(super) fn refuse_secrets<'f>(
 ) -> Result<()> {
     let secrets = site::secrets(project, project.chain()?.as_ref());
     let is_refused = |found: &Finding| match found.code {
-        Code::RecordedSecretKey | Code::RecordedToken => !is_known,
+        Code::RecordedSecretKey | Code::RecordedToken | Code::WifiCredentials => !is_known,
         code => code == Code::OwnSecretKey,
     };
     let notes = record.notes.iter().map(|notes| ("notes".to_owned(), notes.as_bytes()));

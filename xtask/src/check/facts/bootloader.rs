@@ -15,7 +15,7 @@
 
 use super::segments::{Segment, segments};
 use memchr::memmem;
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 use towline_descriptor::Chip;
 
 /// Texts that are only in one that rolls back, at a higher level of its log.
@@ -34,12 +34,18 @@ const NEAR: u32 = 0x100;
 /// The size of a record of otadata in bytes, which the function names.
 const RECORD: u32 = 32;
 
+/// No bootloader is larger, in bytes: the partition table is behind it.
+const MAX_SIZE: usize = 0x1_0000;
+
 /// `lui` is at most so many bytes before the instruction that completes the address.
 const PAIR: u32 = 60;
 
 /// Returns whether a bootloader rolls back, if that can be told.
 pub(super) fn rolls_back(image: &[u8], chip: Chip) -> Option<bool> {
     let segments = segments(image)?;
+    if segments.iter().map(|segment| segment.data.len()).sum::<usize>() > MAX_SIZE {
+        return None;
+    }
     let tells = |text: &[u8]| segments.iter().any(|s| memmem::find(s.data, text).is_some());
     if TELLING.iter().any(|text| tells(text)) {
         return Some(true);
@@ -85,7 +91,12 @@ impl Code {
         let mut references = self.refers.iter().filter(|(_, to)| *to == writes);
         let ((at, _), None) = (references.next()?, references.next()) else { return None };
         let entry = *self.entries.range(..=at).next_back()?;
-        let end = self.entries.range(at + 1..).next().copied().unwrap_or(u32::MAX);
+        let end = self
+            .entries
+            .range((Bound::Excluded(*at), Bound::Unbounded))
+            .next()
+            .copied()
+            .unwrap_or(u32::MAX);
         let is_function = at - entry < NEAR
             && self.sizes.iter().any(|place| (entry..*at).contains(place))
             && !self.refers.iter().any(|(at, to)| Some(*to) == fills && (entry..end).contains(at));
@@ -124,7 +135,8 @@ impl Code {
             let (rd, rs1) = ((word >> 7 & 31) as usize, (word >> 15 & 31) as usize);
             let low = (word as i32 >> 20) as u32;
             let near = |set: Option<(u32, u32)>| {
-                set.filter(|(since, _)| pc - since <= PAIR).map(|(_, high)| high.wrapping_add(low))
+                set.filter(|(since, _)| pc.wrapping_sub(*since) <= PAIR)
+                    .map(|(_, high)| high.wrapping_add(low))
             };
             match (word & 0x7F, word >> 12 & 7) {
                 // lui, auipc

@@ -60,9 +60,15 @@ impl Marks {
     }
 }
 
-/// Returns which of these texts are in a file.
+/// The most texts that are looked for in each file: a folder may have hundreds of
+/// documents and of images.
+const MAX_TEXTS: usize = 64;
+
+/// Returns which of these texts are in a file; of more than a few, it is taken that all
+/// are.
 pub(super) fn found(bytes: &[u8], texts: &BTreeSet<&str>) -> BTreeSet<String> {
-    let is_there = |text: &&&str| memmem::find(bytes, text.as_bytes()).is_some();
+    let is_there =
+        |text: &&&str| texts.len() > MAX_TEXTS || memmem::find(bytes, text.as_bytes()).is_some();
     texts.iter().filter(is_there).map(|text| (*text).to_owned()).collect()
 }
 

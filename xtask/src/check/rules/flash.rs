@@ -2,7 +2,7 @@
 //! was there before.
 
 use super::{
-    documents::{chip_in, chip_of_family},
+    documents::{chip_in, chip_of_family, own_version},
     rollback, settings, table,
 };
 use crate::{
@@ -104,7 +104,8 @@ fn updated<'s>(site: &'s Site<'_>) -> BTreeSet<(u16, &'s str)> {
 }
 
 fn chip_and_project(app: &Image) -> Option<(u16, &str)> {
-    Some((app.header.chip_id, app.head.as_ref()?.app.project_name.as_str()))
+    // What a framework says of itself is said of all that is made with it.
+    own_version(app).map(|(project, _)| (app.header.chip_id, project))
 }
 
 impl<'a> Flash<'a> {
@@ -276,7 +277,11 @@ impl<'a> Flash<'a> {
             return Some(table.of(Code::PartMisplaced.fault(message)));
         };
         let (size, _) = app.what.whole.ok()?;
-        let slot = u64::from(smallest_slot(partitions)?.min(place.size()));
+        let slot = match self.is_updated {
+            true => smallest_slot(partitions)?.min(place.size()),
+            false => place.size(),
+        };
+        let slot = u64::from(slot);
         check_room(size, slot).err().map(|fault| app.of(fault))
     }
 

@@ -1,6 +1,6 @@
 //! Rules on the parts of a build: what they are written over.
 
-use super::flash::Flash;
+use super::flash::{Flash, Written};
 use crate::{
     check::{
         Code, Finding,
@@ -33,11 +33,10 @@ fn parts(flash: &Flash<'_>, document: &Document) -> Vec<Finding> {
             let message = format!("writes {} to {:#x}, inside of a sector", file.path, file.at);
             found.push(Code::PartUnaligned.of(&document.path, message));
         }
-        for other in &flash.files[..number] {
-            if touches(&file.range(), &other.range()) {
-                let message = format!("writes {} over {}", file.path, other.path);
-                found.push(Code::PartsOverlap.of(&document.path, message));
-            }
+        let is_under = |other: &&Written<'_>| touches(&file.range(), &other.range());
+        if let Some(other) = flash.files[..number].iter().find(is_under) {
+            let message = format!("writes {} over {}", file.path, other.path);
+            found.push(Code::PartsOverlap.of(&document.path, message));
         }
     }
     found

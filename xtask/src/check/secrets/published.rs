@@ -15,8 +15,8 @@ pub(crate) enum Published {
     File,
     /// An image, which can be built anew.
     Image,
-    /// An image of a release, which stays as it is: what is in it can only be
-    /// regretted, unless it is a key of the project.
+    /// Of a release, which stays as it is: what is in it can only be regretted, unless
+    /// it is a key of the project.
     Recorded,
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     CHIPS, check,
-    foreign::{Site, found},
+    foreign::{APP, DESCRIPTOR, Site, found},
 };
 use crate::support::Project;
 use std::{fs::File, path::Path};
@@ -12,20 +12,21 @@ fn sparse(path: &Path, size: u64) {
     File::create(path).unwrap().set_len(size).unwrap();
 }
 
+/// Leads devices to a site of GitHub Pages.
+fn on_github(site: &Site) {
+    let path = format!("https://anna.github.io/lamp/{APP}");
+    site.edit(DESCRIPTOR, |descriptor| descriptor["path"] = path.into());
+}
+
 type Break = fn(&Site);
 
 const RULES: &[(&str, &str, Break)] = &[
     ("site-too-large", "film.mp4", |s| {
-        s.write("CNAME", "lamp.org");
-        sparse(&s.dir.path().join("film.mp4"), 1 << 30);
-    }),
-    ("site-too-large", "film.mp4", |s| {
-        let path = format!("https://anna.github.io/lamp/{}", super::foreign::APP);
-        s.edit(super::foreign::DESCRIPTOR, |d| d["path"] = path.into());
+        on_github(s);
         sparse(&s.dir.path().join("film.mp4"), 1 << 30);
     }),
     ("site-nearly-full", "film.mp4", |s| {
-        s.write("CNAME", "lamp.org");
+        on_github(s);
         sparse(&s.dir.path().join("film.mp4"), 900 << 20);
     }),
     ("host-file-too-large", "film.mp4", |s| {
