@@ -49,7 +49,7 @@ use crate::{
 use facts::{AllFacts, Facts};
 use host::Host;
 use http::{Devices, Use, Uses};
-use index::{read_closely, read_index};
+use index::{is_index, read_closely, read_index};
 use rayon::prelude::*;
 use secrets::{Published, Secrets};
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,10 +95,12 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
     if let Some(found) = told.and_then(|start| foreign::inspect(files, start, terms.secrets)) {
         return found;
     }
-    let (index, faults) = match files.read(INDEX).and_then(|bytes| read_closely(&bytes)) {
+    let read = files.read(INDEX);
+    let is_ours = read.as_ref().map_or_else(|fault| !is_nothing(fault), |bytes| is_index(bytes));
+    let (index, faults) = match read.and_then(|bytes| read_closely(&bytes)) {
         Ok(read) => read,
         Err(fault) => {
-            let start = terms.start.filter(|_| is_nothing(&fault));
+            let start = terms.start.filter(|_| !is_ours);
             if let Some(found) =
                 start.and_then(|start| foreign::inspect(files, start, terms.secrets))
             {

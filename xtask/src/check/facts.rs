@@ -83,6 +83,8 @@ pub(super) struct Facts {
     pub erased: Vec<Range<u64>>,
     /// Which of the texts that were asked for are in it.
     pub says: BTreeSet<String>,
+    /// Whether nothing but padding or a signature follows an app that is alone.
+    pub ends_well: bool,
     /// MD5 of its bytes, in hex.
     pub md5: String,
 }
@@ -117,6 +119,7 @@ impl Facts {
             elements: Vec::new(),
             erased: Vec::new(),
             says: BTreeSet::new(),
+            ends_well: false,
             md5: String::new(),
         }
     }
@@ -126,8 +129,10 @@ impl Facts {
     pub(super) fn of_flash(bytes: &[u8], base: u64, texts: &BTreeSet<&str>) -> Self {
         let md5 = Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
         let facts = Self::of(bytes, &[]);
+        let elements = flash::elements(bytes, base);
         Self {
-            elements: flash::elements(bytes, base),
+            ends_well: flash::ends_well(bytes, &elements),
+            elements,
             marks: if facts.head.is_ok() { facts.marks } else { Marks::of(bytes) },
             erased: erased(bytes),
             says: marks::found(bytes, texts),

@@ -87,7 +87,7 @@ impl Fault {
 impl Code {
     /// Says what is wrong.
     pub fn fault(self, message: impl Into<String>) -> Fault {
-        Fault { code: self, message: message.into(), offset: None }
+        Fault { code: self, message: without_passwords(message.into()), offset: None }
     }
 
     /// Says what is wrong with a file.
@@ -178,5 +178,38 @@ impl Findings {
             unused.retain(|allow| !allow.covers(finding));
         }
         unused
+    }
+}
+
+/// Takes user names and passwords out of the URLs of a text: logs are read by many.
+pub(crate) fn without_passwords(text: String) -> String {
+    const SCHEME_END: &str = "://";
+    if !text.contains('@') {
+        return text;
+    }
+    let mut parts = text.split(SCHEME_END);
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(['/', '?', '#', ' ', '"', '`']).unwrap_or(part.len());
+        let host = part[..end].rfind('@').map_or(0, |at| at + 1);
+        let user = if host > 0 { "…@" } else { "" };
+        plain += &format!("{SCHEME_END}{user}{}", &part[host..]);
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_of_urls_are_not_told() {
+        for (text, plain) in [
+            ("https://anna:h0rse@a.example/b@c is", "https://…@a.example/b@c is"),
+            ("of a@b.example and https://c.example/", "of a@b.example and https://c.example/"),
+            ("x://a@b y://c:d@e", "x://…@b y://…@e"),
+        ] {
+            assert_eq!(without_passwords(text.into()), plain);
+        }
     }
 }

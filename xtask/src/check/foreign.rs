@@ -142,7 +142,8 @@ pub(super) fn inspect(files: &impl Files, start: Start<'_>, secrets: &Secrets) -
         };
         faults.extend(fault.map(|fault| fault.of(path)));
     }
-    if site.documents.is_empty() && faults.is_empty() && !site.facts.values().any(is_firmware) {
+    let is_nothing = start.document.is_none() && site.documents.is_empty();
+    if is_nothing && faults.is_empty() && !site.facts.values().any(is_firmware) {
         return None;
     }
     let mut findings = Findings::default();

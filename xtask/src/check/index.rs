@@ -12,6 +12,15 @@ pub(super) fn read_index(files: &impl Files) -> Result<Index, Fault> {
     read(&files.read(INDEX)?)
 }
 
+/// Returns whether this looks like an index, sound or not: others have a file of that
+/// name too.
+pub(super) fn is_index(bytes: &[u8]) -> bool {
+    let has_mark = |value: Value| {
+        ["fmt", "project", "channels"].iter().any(|field| value.get(field).is_some())
+    };
+    !is_page(bytes) && serde_json::from_slice(bytes).map_or(true, has_mark)
+}
+
 /// Reads an index, and finds what it says otherwise than an index does.
 pub(super) fn read_closely(bytes: &[u8]) -> Result<(Index, Vec<Fault>), Fault> {
     let index = read(bytes)?;

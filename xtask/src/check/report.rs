@@ -77,7 +77,7 @@ impl Report<'_> {
         ];
         let counts: Vec<_> = counts.into_iter().flatten().collect();
         let counts = if counts.is_empty() { "no problems".into() } else { counts.join(", ") };
-        let mut text = format!("{}: {counts}\n", self.site);
+        let mut text = format!("{}: {counts}\n", text::printable(self.site));
         if let Some(expires) = self.findings.expires {
             let date = date_text(expires.try_into().unwrap_or(i64::MAX));
             let days = expires.saturating_sub(self.now) / DAY;

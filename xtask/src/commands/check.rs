@@ -147,6 +147,9 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
         let hint = "`cargo xtask release` and `cargo xtask site` make the site of a project";
         return Err(Hinted::new(format!("{name} is not there"), hint).into());
     }
+    if is_here && !is_folder && !Path::new(&name).is_file() {
+        bail!("{name} is neither a folder nor a file");
+    }
     let here;
     let named = if is_here && Path::new(&name).is_file() {
         // What a document leads to may be beside its folder.

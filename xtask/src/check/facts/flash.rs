@@ -29,6 +29,12 @@ const ROW: usize = 32;
 /// How the row of a partition table begins that has its hash.
 const MD5_MAGIC: [u8; 2] = [0xEB, 0xEB];
 
+/// Where an app is, unless a partition table says otherwise.
+const FIRST_APP: u64 = 0x1_0000;
+
+/// A signature of secure boot V1 in bytes, its version before it.
+const SIGNATURE_V1: usize = 68;
+
 /// Something that a file holds.
 #[derive(Debug)]
 pub(in crate::check) struct Element {
@@ -90,10 +96,22 @@ pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
         Some(Element { at, what })
     });
     let Some(table) = table else {
-        // A bootloader, otadata, or nothing that we know.
+        // All in one, for another place than this.
+        if let Some(Element { what: What::Image(boot), .. }) = image_at(base)
+            && let Some(place) = boot.header.chip().map(|chip| chip.bootloader_offset().into())
+            && place != base
+            && bytes
+                .get(usize::try_from(TABLES.start - place).unwrap_or(usize::MAX)..)
+                .is_some_and(is_table)
+        {
+            return elements(bytes, place);
+        }
+        // A bootloader, an app behind it, otadata, or nothing that we know.
         let is_short = bytes.len() as u64 <= 2 * SECTOR;
         let otadata = || otadata(bytes).filter(|_| is_short).map(|what| Element { at: 0, what });
-        return image_at(base).or_else(otadata).into_iter().collect();
+        let bootloader = BOOTLOADERS.into_iter().find_map(image_at);
+        let images: Vec<_> = bootloader.into_iter().chain(image_at(FIRST_APP)).collect();
+        return if images.is_empty() { otadata().into_iter().collect() } else { images };
     };
     let partitions = match &table.what {
         What::Table(Ok(table)) => table.parsed.partitions().clone(),
@@ -111,6 +129,15 @@ pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
     bootloader.into_iter().chain([table]).chain(otadata).chain(apps).collect()
 }
 
+/// Returns whether nothing but padding or a signature follows the first image.
+pub(in crate::check) fn ends_well(bytes: &[u8], elements: &[Element]) -> bool {
+    let Some(Element { at: 0, what: What::Image(image) }) = elements.first() else { return false };
+    let Ok((size, _)) = image.whole else { return false };
+    let rest = bytes.get(size as usize..).unwrap_or_default();
+    let is_all = |value: u8| rest.iter().all(|byte| *byte == value);
+    is_all(ERASED) || is_all(0) || (rest.len() == SIGNATURE_V1 && rest.starts_with(&[0; 4]))
+}
+
 /// Reads a record at the start of each sector, where there are both.
 fn otadata(bytes: &[u8]) -> Option<What> {
     let record = |at: u64| Some(Record::parse(bytes.get(at as usize..)?.first_chunk()?));
@@ -121,6 +148,10 @@ fn otadata(bytes: &[u8]) -> Option<What> {
 fn alone(bytes: &[u8]) -> Option<What> {
     let is_app = bytes.first_chunk().is_some_and(|head| Head::parse(head).is_ok());
     if is_app { Some(What::Image(Box::new(image(bytes)?))) } else { table(bytes).map(What::Table) }
+}
+
+fn is_table(bytes: &[u8]) -> bool {
+    bytes.starts_with(&TABLE_MAGIC)
 }
 
 fn table(bytes: &[u8]) -> Option<Result<Table, Fault>> {

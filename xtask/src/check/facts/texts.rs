@@ -13,6 +13,9 @@ static SIGNS: LazyLock<AhoCorasick> = LazyLock::new(|| {
     builder.expect("so few signs are no problem")
 });
 
+/// The most places that are looked at for build paths: one tells.
+const MAX_PLACES: u32 = 10_000;
+
 /// What is given away, in the order of its places.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(in crate::check) struct Texts {
@@ -24,14 +27,18 @@ pub(in crate::check) struct Texts {
 
 /// Looks through a file.
 pub(in crate::check) fn texts(bytes: &[u8]) -> Texts {
-    let mut texts = Texts::default();
+    let (mut texts, mut places) = (Texts::default(), 0);
     for sign in SIGNS.find_iter(bytes) {
         match KINDS.get(sign.pattern().as_usize()) {
             Some(kind) => {
                 let found = (kind.find)(bytes, sign.start());
                 texts.tokens.extend(found.map(|found| (kind.name, found)));
             }
-            None => texts.paths.extend(build_path::find(bytes, sign.start())),
+            None if places < MAX_PLACES => {
+                places += 1;
+                texts.paths.extend(build_path::find(bytes, sign.start()));
+            }
+            None => {}
         }
     }
     texts

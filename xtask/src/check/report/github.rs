@@ -1,6 +1,6 @@
 //! Findings as annotations of a workflow run.
 
-use super::Report;
+use super::{Report, text::printable};
 use crate::check::{Finding, Severity};
 
 /// Writes a workflow command for each finding, and the summary. The worst come first:
@@ -23,6 +23,7 @@ pub(super) fn write(report: &Report<'_>) -> String {
 
 fn message(finding: &Finding) -> String {
     let code = finding.code;
+    let finding = printable(&finding.to_string());
     format!("{finding}\nWhat happens: {}\nMend it: {}", code.what_happens(), code.how_to_mend_it())
 }
 

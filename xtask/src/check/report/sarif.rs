@@ -57,7 +57,7 @@ fn result(finding: &Finding, codes: &[Code]) -> Value {
     });
     let suppression =
         |reason| json!({ "kind": "external", "status": "accepted", "justification": reason });
-    let identity = format!("{}:{}", finding.code, finding.place);
+    let identity = format!("{}:{}:{}", finding.code, finding.place, finding.message);
     json!({
         "ruleId": finding.code,
         "ruleIndex": codes.iter().position(|code| *code == finding.code),

@@ -82,7 +82,7 @@ fn an_annotation_is_one_line_whatever_a_file_is_called() {
     ));
     let hostile = commands.iter().find(|line| line.contains("a%3Ab")).unwrap();
     assert!(hostile.starts_with("::error file=ota/a%3Ab%2Cc%25.json,title=file-missing::"));
-    assert!(hostile.contains("missing%0D%0A::error::not mine%0AWhat happens: "), "{hostile}");
+    assert!(hostile.contains("missing\\r\\n::error::not mine%0AWhat happens: "), "{hostile}");
     assert!(
         commands.iter().any(|line| line.starts_with("::notice file=ota/testing/,title=gone::"))
     );

@@ -46,8 +46,10 @@ fn head(word: &str, colour: &str, finding: &Finding, style: Style) -> String {
 }
 
 /// Takes from a text what would steer a terminal: files of others have a say in it.
-fn printable(text: &str) -> String {
-    let plain = |char: char| match char.is_control() {
+pub(super) fn printable(text: &str) -> String {
+    // Those that turn the direction of writing hide what stands behind them.
+    let turns = |char: char| matches!(char, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}');
+    let plain = |char: char| match char.is_control() || turns(char) {
         true => char.escape_default().to_string(),
         false => char.to_string(),
     };

@@ -8,12 +8,16 @@ use crate::check::{
     foreign::Site,
 };
 use semver::Version;
+use serde_json::Value;
 use std::collections::BTreeMap;
-use towline_descriptor::Chip;
+use towline_descriptor::{Chip, Sha256};
 
 /// Chips that installers know and Towline does not publish for.
 const OTHER_FAMILIES: [&str; 8] =
     ["ESP8266", "ESP32-S31", "RP2040", "RP2350", "BK72xx", "LN882x", "RTL87xx", "NRF52"];
+
+/// The longest version that an image can have, in bytes.
+const MAX_VERSION: usize = 31;
 
 /// The fewest characters of a hash in a name that make it its own.
 const MIN_HASH: usize = 8;
@@ -98,6 +102,11 @@ fn check_descriptor(site: &Site<'_>, document: &Document, descriptor: &Descripto
     let mut found = Vec::new();
     let mut report = |code: Code, message: String| found.push(code.of(&document.path, message));
     let Descriptor { version, path, .. } = descriptor;
+    if version.is_empty() || version.len() > MAX_VERSION {
+        let message = format!("version {version:?} has not 1 to {MAX_VERSION} bytes");
+        report(Code::DescriptorInvalid, message);
+        return found;
+    }
     if !path.contains("://") {
         report(Code::PathRelative, format!("path {path} is not a whole URL"));
     }
@@ -106,7 +115,15 @@ fn check_descriptor(site: &Site<'_>, document: &Document, descriptor: &Descripto
         let why = if prefix { "has a `v` before it".to_owned() } else { error.to_string() };
         report(Code::VersionNotSemver, format!("version {version} is no semantic version: {why}"));
     }
-    if descriptor.sha256.is_none() && descriptor.signatures.is_none() {
+    let sha256 = descriptor.sha256.as_ref().and_then(Value::as_str);
+    let sha256 = sha256.and_then(|text| text.to_ascii_lowercase().parse::<Sha256>().ok());
+    if let (Some(said), Some((path, facts))) = (sha256, site.facts_of(document, path))
+        && facts.sha256 != said
+    {
+        let message = format!("says SHA-256 {said}, that of {path} is {}", facts.sha256);
+        report(Code::DescriptorImage, message);
+    }
+    if sha256.is_none() && descriptor.signatures.is_none() {
         report(Code::Unauthenticated, "says neither hash nor signature of the image".into());
     }
     let (app, faults) = check_update(site, document, path, chip_in(&document.path));

@@ -8,7 +8,7 @@ use super::{
 use crate::{
     check::{
         Code, Fault, Finding,
-        discover::{Document, Says},
+        discover::{Document, Manifest, Says},
         facts::{Facts, Image, Marks, Table, What},
         foreign::Site,
         target::{check_room, image_fault, unmappable},
@@ -16,9 +16,16 @@ use crate::{
     placement::{first_app, is_otadata, smallest_slot},
 };
 use esp_idf_part::Partition;
+use semver::Version;
 use std::{collections::BTreeSet, ops::Range};
 use towline::{OtaData, image::ImageError, otadata::Boot};
 use towline_descriptor::Chip;
+
+/// Partitions begin behind the table.
+const FIRST_PARTITION: u64 = 0x9000;
+
+/// Apps are mapped by so many bytes.
+const APP_ALIGNMENT: u64 = 0x1_0000;
 
 /// A file that is written to flash.
 pub(super) struct Written<'a> {
@@ -80,7 +87,10 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             seen.extend(files.iter().map(|file| file.path));
             let flash = Flash::of(files, Some(chip), &updated);
             found.extend(flash.check());
-            found.extend(flash.starts(document));
+            let is_asked = flash.files.iter().any(|file| file.facts.marks.perhaps_improv);
+            let erases = !manifest.asks_to_erase() && !(is_asked && manifest.asks_firmware());
+            found.extend(flash.starts(document, erases));
+            found.extend(flash.version(document, manifest));
             found.extend(settings::check(&flash, document, manifest));
         }
     }
@@ -161,6 +171,7 @@ impl<'a> Flash<'a> {
             if let (Some(app), Err(error @ ImageError::TrailingBytes)) =
                 (file.facts.app_alone(), file.facts.image)
                 && app.whole.is_ok()
+                && !file.facts.ends_well
             {
                 found.push(image_fault(error).of(file.path));
             }
@@ -229,6 +240,10 @@ impl<'a> Flash<'a> {
             }
         }
         found.extend(faults.into_iter().map(|fault| table.of(fault)));
+        // What is in one file with a misplaced bootloader lies wrong with it.
+        if found.iter().any(|fault| fault.code == Code::BootloaderOffset) {
+            return found;
+        }
         match self.selected(partitions) {
             Ok(selected) => found.extend(self.check_app(table, partitions, selected)),
             Err(faulty) => found.push(faulty),
@@ -285,9 +300,43 @@ impl<'a> Flash<'a> {
         check_room(size, slot).err().map(|fault| app.of(fault))
     }
 
+    /// Compares the version of a manifest with that of its app, where both are versions.
+    fn version(&self, document: &Document, manifest: &Manifest) -> Option<Finding> {
+        let parse = |text: &str| Version::parse(text.trim_start_matches('v')).ok();
+        let said = manifest.version.as_deref()?;
+        // ESPHome's apps have the version of ESPHome.
+        let mut apps = self.images.iter().filter(|_| !self.marks().esphome);
+        let (_, own) = apps.find_map(|image| own_version(image.what))?;
+        let message = format!("says version {said}, its app is {own}");
+        (parse(said)? != parse(own)?).then(|| Code::VersionNotInImage.of(&document.path, message))
+    }
+
     /// Checks that a blank chip would start what a build writes.
-    fn starts(&self, document: &Document) -> Vec<Finding> {
+    fn starts(&self, document: &Document, erases: bool) -> Vec<Finding> {
         let mut found = Vec::new();
+        for file in self.files.iter().filter(|file| file.facts.size == 0) {
+            found.push(Code::ImageMalformed.of(file.path, "is empty"));
+        }
+        let is_nothing = self.images.is_empty() && self.tables.is_empty();
+        if is_nothing && self.otadata.is_empty() && found.is_empty() {
+            let message = format!(
+                "writes no bootloader, table or app that is known for {}; what is encrypted cannot be judged",
+                self.chip.map_or("its chip", Chip::family)
+            );
+            found.push(Code::NotChecked.of(&document.path, message));
+        }
+        if let ([app], true, true) =
+            (self.images.as_slice(), self.tables.is_empty(), self.bootloader().is_none())
+        {
+            let is_place = app.at >= FIRST_PARTITION && app.at.is_multiple_of(APP_ALIGNMENT);
+            if !is_place && Some(app.at) != self.chip.map(|c| c.bootloader_offset().into()) {
+                let message = format!("an app is written to {:#x}, where none is started", app.at);
+                found.push(app.of(Code::PartMisplaced.fault(message)));
+            } else if is_place && erases {
+                let message = "writes an app alone, and the installer erases what starts it";
+                found.push(Code::PartMissing.of(&document.path, message));
+            }
+        }
         let place = self.chip.map(|chip| u64::from(chip.bootloader_offset()));
         let is_app = |image: &&Lying<'_, Image>| image.what.head.is_some();
         for app in self.images.iter().filter(is_app).filter(|app| Some(app.at) == place) {

@@ -74,6 +74,26 @@ fn unguarded(len: usize) -> Vec<u8> {
 type Break = fn(&Site);
 
 const RULES: &[(&str, Break)] = &[
+    ("image-malformed", |s| {
+        s.write("web/empty.bin", "");
+        s.parts(json!([{ "path": "empty.bin", "offset": 0 }]));
+    }),
+    ("part-misplaced", |s| s.parts(json!([{ "path": "app.bin", "offset": 0x9000 }]))),
+    ("not-checked", |s| {
+        s.write("web/noise.bin", "noise".repeat(20_000));
+        s.parts(json!([{ "path": "noise.bin", "offset": 0 }]));
+    }),
+    ("part-missing", |s| {
+        s.merge();
+        s.replace("web/factory.bin", |factory| factory[0x8000..0x9000].fill(0xFF));
+    }),
+    ("version-not-in-image", |s| s.edit(MANIFEST, |m| m["version"] = "1.1.0".into())),
+    ("descriptor-image", |s| s.edit(DESCRIPTOR, |d| d["sha256"] = "0".repeat(64).into())),
+    ("unauthenticated", |s| s.edit(DESCRIPTOR, |d| d["sha256"] = "later".into())),
+    ("descriptor-invalid", |s| s.edit(DESCRIPTOR, |d| d["version"] = "".into())),
+    ("descriptor-invalid", |s| {
+        s.edit(DESCRIPTOR, |d| d["version"] = "1.0.0-of-a-very-long-name-of-a-branch".into());
+    }),
     ("rollback-missing", |s| s.app(|app| *app = unguarded(40_000))),
     ("rollback-half", |s| {
         s.app(|app| *app = unguarded(40_000));
@@ -190,6 +210,9 @@ fn each_fault_in_flash_and_of_channels_is_found_by_its_code() {
 
 /// What looks like a fault and is none.
 const SOUND: &[Break] = &[
+    // Padding behind an app, and an index of something else.
+    |s| s.replace(APP, |app| app.extend([0xFF; 16])),
+    |s| s.write("releases.json", r#"{"releases":["1.0.0"],"latest":"1.0.0"}"#),
     // Otadata that selects what is written.
     |s| {
         let record = Record::new(1, State::Undefined).to_bytes();

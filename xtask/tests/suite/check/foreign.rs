@@ -66,6 +66,11 @@ impl Site {
     pub(crate) fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
         fs::write(self.path(path), bytes).unwrap();
+        // The descriptor has the hash of the app, whatever that is.
+        if path == APP && self.path(DESCRIPTOR).exists() {
+            let sha256 = artifact_of(&fs::read(self.path(APP)).unwrap()).unwrap().sha256;
+            self.edit(DESCRIPTOR, |descriptor| descriptor["sha256"] = sha256.to_string().into());
+        }
     }
 
     pub(crate) fn edit(&self, path: &str, change: impl FnOnce(&mut Value)) {
@@ -84,6 +89,11 @@ impl Site {
     pub(crate) fn app(&self, change: impl Fn(&mut Vec<u8>)) {
         self.replace(APP, &change);
         self.replace("web/app.bin", &change);
+    }
+
+    /// Lets the one build consist of these parts.
+    pub(crate) fn parts(&self, parts: Value) {
+        self.edit(MANIFEST, |manifest| manifest["builds"][0]["parts"] = parts);
     }
 
     /// Publishes one file for all parts.
