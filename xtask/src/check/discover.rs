@@ -10,7 +10,7 @@ use super::{
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Larger documents are none, in bytes: devices have no room for them.
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -162,7 +162,7 @@ pub(super) fn documents(files: &impl Files, start: Start<'_>) -> (Vec<Document>,
     let look = |(path, reason): (String, Reason)| {
         let is_told = matches!(reason, Reason::Told | Reason::Button(_));
         let is_on_page = matches!(reason, Reason::Button(_));
-        match (files.follow(&path)?.and_then(|bytes| read(&bytes, is_told)), reason) {
+        match (files.follow(&path)?.and_then(|bytes| read(&path, &bytes, is_told)), reason) {
             (Ok(says), _) => Some(Ok(Document { path, says: says?, is_on_page })),
             (Err(fault), reason) => match (fault.code(), reason) {
                 (Code::ManifestInvalid | Code::DescriptorInvalid, _)
@@ -212,14 +212,13 @@ fn at_host(files: &impl Files, start: Start<'_>) -> BTreeMap<String, Reason> {
 
 /// Returns the documents of a folder, and what its pages install from, whatever its name.
 fn in_folder(files: &impl Files) -> BTreeMap<String, Reason> {
-    let all = files.all();
+    let all: BTreeSet<String> = files.all().into_iter().collect();
     let mut wanted = BTreeMap::new();
     for page in all.iter().filter(|path| path.ends_with(".html")) {
         let bytes = files.read(page).unwrap_or_default();
         for link in search::buttons(&String::from_utf8_lossy(&bytes)) {
             // Nobody knows what its host has at the top.
-            if let Link::Inside(path) =
-                resolve(page, &link, None, |path| all.iter().any(|p| p == path))
+            if let Link::Inside(path) = resolve(page, &link, None, |path| all.contains(path))
                 && !link.starts_with('/')
             {
                 wanted.insert(path, Reason::Button(page.clone()));
@@ -236,7 +235,7 @@ fn in_folder(files: &impl Files) -> BTreeMap<String, Reason> {
 /// host is none of its faults.
 pub(super) fn broken_link(document: &str, file: &str, fault: &Fault) -> Finding {
     let code = match fault.code() {
-        Code::HostUnreachable | Code::FileUnreadable if file.contains("://") => Code::NotChecked,
+        Code::HostUnreachable | Code::FileUnreadable if url::is_whole(file) => Code::NotChecked,
         Code::FileMissing | Code::FileUnreadable | Code::FileTooLarge | Code::PathOutside => {
             Code::LinkBroken
         }
@@ -246,17 +245,25 @@ pub(super) fn broken_link(document: &str, file: &str, fault: &Fault) -> Finding 
 }
 
 /// Reads a document; `None` if it is of another kind, and need not be one of these.
-fn read(bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
+/// Other tools have `builds`, and a `version` with a `path`, in theirs too: where nobody
+/// named it, it has to be more like one of these.
+fn read(path: &str, bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
     let value: Option<Value> =
         if bytes.len() > MAX_DOCUMENT { None } else { serde_json::from_slice(bytes).ok() };
     let has = |key: &str| value.as_ref().is_some_and(|value| value.get(key).is_some());
-    if has("builds") {
+    let is_build =
+        |build: &Value| ["chipFamily", "parts", "ota"].iter().any(|key| build.get(key).is_some());
+    let builds = value.as_ref().and_then(|value| value.get("builds")?.as_array());
+    let has_build = builds.is_some_and(|builds| builds.iter().any(is_build));
+    let is_text = value.as_ref().is_some_and(|value| value["version"].is_string());
+    let is_of_devices = path.starts_with("ota/") || path.contains("/ota/");
+    if has("builds") && (is_told || has_build) {
         let manifest: Manifest = parse(bytes, Code::ManifestInvalid)?;
         let is_empty = |build: &Build| build.parts.is_empty() && build.ota.is_none();
         let is_whole = !manifest.builds.is_empty() && !manifest.builds.iter().any(is_empty);
         Code::ManifestInvalid.unless(is_whole, "has a build without parts, or no build")?;
         Ok(Some(Says::Manifest(manifest)))
-    } else if has("version") && has("path") {
+    } else if has("version") && has("path") && (is_told || is_text || is_of_devices) {
         let descriptor: Descriptor = parse(bytes, Code::DescriptorInvalid)?;
         Ok(Some(Says::Descriptor(descriptor)))
     } else if is_told && is_page(bytes) {
@@ -328,7 +335,9 @@ mod tests {
 
     #[test]
     fn documents_are_told_by_what_they_have() {
-        let says = |text: &str| read(text.as_bytes(), false);
+        let at = |path: &str, text: &str| read(path, text.as_bytes(), false);
+        let says = |text: &str| at("a.json", text);
+        let told = |text: &str| read("a.json", text.as_bytes(), true);
         assert!(matches!(
             says("{\"version\":\"1\",\"path\":\"a\"}"),
             Ok(Some(Says::Descriptor(_)))
@@ -337,16 +346,25 @@ mod tests {
         assert!(matches!(says(manifest), Ok(Some(Says::Manifest(_)))));
         for other in ["[]", "5", "{\"name\":\"x\"}", "not JSON"] {
             assert!(matches!(says(other), Ok(None)), "{other}");
-            assert!(read(other.as_bytes(), true).is_err());
+            assert!(told(other).is_err());
         }
         for broken in [
             manifest.replace("\"offset\":0", "\"offset\":\"0x0\""),
             manifest.replace("ESP32", "ESP32\",\"chipFamily\":\"ESP32"),
-            "{\"version\":\"1\",\"builds\":[]}".into(),
-            "{\"version\":1,\"path\":\"a\"}".into(),
+            manifest.replace("\"parts\"", "\"files\""),
         ] {
             assert!(says(&broken).is_err(), "{broken}");
         }
+        let numbered = "{\"version\":1,\"path\":\"a\"}";
+        for others in [
+            numbered,
+            "{\"version\":\"1\",\"builds\":[]}",
+            "{\"version\":2,\"builds\":[{\"src\":\"*\",\"use\":\"@vercel/static\"}]}",
+        ] {
+            assert!(matches!(says(others), Ok(None)), "{others}");
+            assert!(told(others).is_err(), "{others}");
+        }
+        assert!(at("ota/stable/lamp.json", numbered).is_err());
         let of_type = manifest.replace("\"version\":\"1\"", "\"version\":\n \"1\",\"name\":5");
         let fault = says(&of_type).unwrap_err().of("m.json");
         assert_eq!(fault.place.offset, of_type.find('5').map(|at| at as u64), "{fault}");

@@ -1,6 +1,6 @@
 //! Where a site is: in a folder, or elsewhere.
 
-use super::{Code, Fault, Remote};
+use super::{Code, Fault, Remote, http::url};
 use std::{
     io,
     path::{Component, Path, PathBuf},
@@ -20,7 +20,7 @@ pub trait Files: Sync {
     /// Returns the bytes of what a link of the site leads to, its path or a URL, wherever
     /// the host sends its clients; `None` if that is not looked at.
     fn follow(&self, file: &str) -> Option<Result<Vec<u8>, Fault>> {
-        let is_elsewhere = file.contains("://") || file.starts_with('/');
+        let is_elsewhere = url::is_whole(file) || file.starts_with('/');
         (!is_elsewhere).then(|| self.read(file))
     }
 
@@ -67,8 +67,7 @@ impl Folder {
 
 impl Files for Folder {
     fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        let inside = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
-        Code::PathOutside.unless(inside, "leads out of the site")?;
+        inside(path)?;
         let fault = |error: io::Error| match error.kind() {
             io::ErrorKind::NotFound => Code::FileMissing.fault("missing"),
             _ => Code::FileUnreadable.fault(error.to_string()),
@@ -102,6 +101,12 @@ impl Files for Folder {
         }
         files
     }
+}
+
+/// Refuses a path that leads out of the site.
+pub(super) fn inside(path: &str) -> Result<(), Fault> {
+    let is_inside = Path::new(path).components().all(|c| matches!(c, Component::Normal(_)));
+    Code::PathOutside.unless(is_inside, "leads out of the site")
 }
 
 /// Refuses what no flash holds.

@@ -18,7 +18,7 @@ pub(super) use client::{Client, Reply};
 pub(super) use device::refusal;
 
 use super::{Code, Files, Finding};
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use std::collections::BTreeMap;
 
 /// The bytes at the end of a file that are kept of it.
@@ -40,6 +40,8 @@ pub(super) struct Answer {
 pub(super) struct Hop {
     /// What was asked for.
     pub url: String,
+    /// The origin of the page that asked, if it was another one.
+    pub asked_from: Option<HeaderValue>,
     /// What stood above the body.
     pub headers: HeaderMap,
 }

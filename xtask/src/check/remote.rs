@@ -1,7 +1,7 @@
 //! A site at a URL.
 
 use super::{
-    Code, Fault, Files,
+    Code, Fault, Files, files,
     http::{Answer, Answers, Cache, Client, Hop, Reply, refusal, url},
 };
 use http::{
@@ -33,6 +33,28 @@ pub struct Remote {
     rehearsal: Option<SocketAddr>,
     bar: ProgressBar,
     answers: Mutex<Answers>,
+}
+
+/// How far it is gone along where a host sends its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Follows {
+    /// Nowhere, as the devices of Towline.
+    Nowhere,
+    /// On the same host, as the page of a site and what it loads need.
+    OnHost,
+    /// To every host that encrypts.
+    Anywhere,
+}
+
+impl Follows {
+    /// Says why a redirect is not followed.
+    fn refusal(self) -> &'static str {
+        match self {
+            Self::Nowhere => "the host redirects; many devices follow no redirect",
+            Self::OnHost => "the host redirects too often, or to another host",
+            Self::Anywhere => "the host redirects too often, or to something other than https",
+        }
+    }
 }
 
 /// Why a URL cannot be checked.
@@ -175,33 +197,39 @@ impl Remote {
         }
     }
 
-    /// Fetches a file, by its path or URL. Only who follows goes where the host sends
-    /// its clients.
-    fn fetch(&self, file: &str, follows: bool) -> Result<Vec<u8>, Fault> {
+    /// Fetches a file of the site, by its path: as devices do, unless none fetches it.
+    fn fetch_own(&self, path: &str) -> Result<Vec<u8>, Fault> {
+        // As the host reads it.
+        files::inside(&url::decoded(path))?;
+        let is_path = !path.contains(['?', '#']) && !path.contains("://");
+        Code::PathOutside.unless(is_path, "is no path of a file")?;
+        let is_of_page = path.ends_with(".html") || path.starts_with("assets/");
+        self.fetch(path, if is_of_page { Follows::OnHost } else { Follows::Nowhere })
+    }
+
+    /// Fetches a file, by its path or URL.
+    fn fetch(&self, file: &str, follows: Follows) -> Result<Vec<u8>, Fault> {
         let mut url = url::join(&self.base, file);
         let mut hops = Vec::new();
         let reply = loop {
             let reply = self.get(&url)?;
-            hops.push(Hop { url: url.clone(), headers: reply.headers.clone() });
+            let asked_from = self.headers(&url).remove(ORIGIN);
+            hops.push(Hop { url: url.clone(), asked_from, headers: reply.headers.clone() });
             let status = reply.status;
             let fault = |code: Code| code.fault(format!("the host answered with status {status}"));
             match status {
                 200 => break reply,
-                301 | 302 | 303 | 307 | 308 if follows => {
-                    let to = reply.header(LOCATION.as_str()).map(|to| url::join(&url, to));
-                    let from = url::origin(&url).to_owned();
-                    url = to
-                        .filter(|to| to.starts_with("https://") || url::origin(to) == from)
-                        .filter(|_| hops.len() <= MAX_REDIRECTS)
-                        .ok_or_else(|| {
-                            Code::Redirect.fault(
-                                "the host redirects too often, or to something other than https",
-                            )
-                        })?;
-                }
                 301 | 302 | 303 | 307 | 308 => {
-                    let message = "the host redirects; many devices follow no redirect";
-                    return Err(Code::Redirect.fault(message));
+                    let to = reply.header(LOCATION.as_str()).map(|to| url::join(&url, to));
+                    let is_followed = |to: &String| match follows {
+                        Follows::Nowhere => false,
+                        Follows::Anywhere if to.starts_with("https://") => true,
+                        _ => url::origin(to) == url::origin(&url),
+                    };
+                    url = to
+                        .filter(is_followed)
+                        .filter(|_| hops.len() <= MAX_REDIRECTS)
+                        .ok_or_else(|| Code::Redirect.fault(follows.refusal()))?;
                 }
                 // Hosts elsewhere may only shut out programs.
                 403 if !url.starts_with(&self.base) => return Err(fault(Code::HostUnreachable)),
@@ -214,7 +242,7 @@ impl Remote {
             let message = format!("the host sends it in {encoding}, which nobody asked for");
             return Err(Code::ContentEncoded.fault(message));
         }
-        if !follows {
+        if follows == Follows::Nowhere {
             let url = as_https(&url);
             let url = Url::parse(&url).map_err(|e| Code::FileUnreadable.fault(e.to_string()))?;
             refusal(url, &reply).map_or(Ok(()), |error| {
@@ -240,7 +268,7 @@ fn as_https(url: &str) -> String {
 
 impl Files for Remote {
     fn read(&self, path: &str) -> Result<Vec<u8>, Fault> {
-        self.fetch(path, false)
+        self.fetch_own(path)
     }
 
     fn follow(&self, file: &str) -> Option<Result<Vec<u8>, Fault>> {
@@ -249,7 +277,7 @@ impl Files for Remote {
         let is_open = |url: &str| url.starts_with("https://");
         let is_here = url::origin(&url) == url::origin(&self.base);
         let is_followed = is_here || (is_open(&self.base) && is_open(&url));
-        is_followed.then(|| self.fetch(file, true))
+        is_followed.then(|| self.fetch(file, Follows::Anywhere))
     }
 
     fn remote(&self) -> Option<&Remote> {
@@ -257,7 +285,7 @@ impl Files for Remote {
     }
 
     fn absence(&self, path: &str) -> Option<Result<(), String>> {
-        Some(match self.fetch(path, false) {
+        Some(match self.fetch_own(path) {
             Err(fault) if fault.code() == Code::FileMissing => Ok(()),
             Err(fault) => Err(fault.to_string()),
             Ok(bytes) => Err(format!("the host answers with {} bytes", bytes.len())),

@@ -57,7 +57,8 @@ pub(crate) struct Args {
     #[arg(long)]
     offline: bool,
     /// Keep what is fetched in this folder, to ask only for what has changed
-    /// [default: `towline/check` of the user's cache; none with --connect].
+    /// [default: `towline/check` of the user's cache; none with --connect or --ca, and
+    /// none for plain http].
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
     /// Fetch everything anew, and keep nothing of it.

@@ -107,8 +107,8 @@ pub(crate) fn xtask(dir: &Path, arguments: &[&str]) -> Output {
     command(dir, arguments).output().unwrap()
 }
 
-/// Returns a command of the publisher in `dir`, which knows no keys of the
-/// user's and nothing of the workflow that runs it.
+/// Returns a command of the publisher in `dir`, which knows no keys and no cache of
+/// the user's and nothing of the workflow that runs it.
 pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
     command
@@ -116,6 +116,7 @@ pub(crate) fn command(dir: &Path, arguments: &[&str]) -> Command {
         .current_dir(dir)
         .env("SOURCE_DATE_EPOCH", NOW)
         .env("TOWLINE_KEYS", std::env::temp_dir().join("towline-has-no-keys-here"))
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .env_remove("TOWLINE_CHANNEL_KEY")
         .env_remove("TOWLINE_ROOT_PASSPHRASE");
     for (name, _) in std::env::vars_os() {

@@ -38,9 +38,12 @@ struct Entry {
 }
 
 impl Cache {
-    /// Opens the cache in `folder`, and removes what is old in it.
+    /// Opens the cache in `folder`, and removes what is old of its own in it.
     pub(in crate::check) fn open(folder: &Path) -> Self {
         for entry in folder.read_dir().into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_some_and(is_own) {
+                continue;
+            }
             let used = entry.metadata().and_then(|metadata| metadata.modified());
             let is_old = used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > KEPT));
             if is_old {
@@ -101,6 +104,12 @@ impl Cache {
     }
 }
 
+/// Returns whether a file has a name as those that are kept here: users may name a folder
+/// that has files of theirs.
+fn is_own(name: &str) -> bool {
+    name.strip_suffix(".json").unwrap_or(name).parse::<Sha256>().is_ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -122,12 +131,18 @@ mod tests {
         assert!(cache.get(url).is_none());
         cache.put(url, &reply);
         assert!(cache.get(url).is_some());
+        for foreign in ["notes.json", "image.bin"] {
+            fs::write(dir.path().join(foreign), b"of the user").unwrap();
+        }
         let old = SystemTime::now() - 2 * KEPT;
         for entry in dir.path().read_dir().unwrap() {
             let file = fs::File::options().append(true).open(entry.unwrap().path()).unwrap();
             file.set_modified(old).unwrap();
         }
         Cache::open(dir.path());
-        assert_eq!(dir.path().read_dir().unwrap().count(), 0);
+        let left = dir.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        let mut left: Vec<_> = left.collect();
+        left.sort();
+        assert_eq!(left, ["image.bin", "notes.json"]);
     }
 }

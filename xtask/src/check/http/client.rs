@@ -4,7 +4,7 @@
 use super::url::origin;
 use crate::check::{Code, Fault, files::too_large};
 use http::{
-    HeaderMap, HeaderValue, Request, Uri,
+    HeaderMap, HeaderValue, Request, Response, Uri,
     header::{CONTENT_LENGTH, HOST, USER_AGENT},
     uri::Authority,
 };
@@ -130,13 +130,12 @@ impl Client {
         request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(agent));
         let host = HeaderValue::from_str(authority).map_err(|_| unfit())?;
         request.headers_mut().insert(HOST, host);
-        if let Some(session) = self.idle_to(origin(url))
-            // The host may have closed it.
-            && let Ok(reply) = self.ask(session, request.clone(), wanted)
-        {
-            return Ok(reply);
+        let kept = self.idle_to(origin(url));
+        // The host may have closed it.
+        match kept.and_then(|session| self.ask(session, request.clone(), wanted).ok()) {
+            Some(received) => received,
+            None => self.ask(self.connect(url, &uri)?, request, wanted)?,
         }
-        self.ask(self.connect(url, &uri)?, request, wanted)
     }
 
     fn idle_to(&self, origin: &str) -> Option<Session> {
@@ -188,39 +187,46 @@ impl Client {
         !counts(now + SOON) && counts(now.saturating_sub(YOUNG))
     }
 
+    /// Asks on a connection, and returns what came of the answer; a fault of its own means
+    /// that none began.
     fn ask(
         &self,
         mut session: Session,
         request: Request<Empty<Bytes>>,
         wanted: u16,
-    ) -> Result<Reply, Fault> {
+    ) -> Result<Result<Reply, Fault>, Fault> {
         let Session { runtime, sender, .. } = &mut session;
-        let answered = async {
+        let received = runtime.block_on(async {
             within(sender.ready()).await?.map_err(broken)?;
             let answer = within(sender.send_request(request)).await?.map_err(broken)?;
-            let status = answer.status().as_u16();
-            let mut reply = Reply { status, headers: answer.headers().clone(), body: Vec::new() };
-            let length = reply.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
-            let mut is_whole = true;
-            if status == wanted {
-                let length = length.unwrap_or_default();
-                too_large(length)?;
-                reply.body.reserve_exact(length as usize);
-                read_all(answer.into_body(), &mut reply.body).await?;
-            } else {
-                is_whole = length.is_some_and(|length| length <= MAX_UNWANTED)
-                    && read_all(answer.into_body(), &mut Vec::new()).await.is_ok();
+            let received = timeout(DEADLINE, receive(answer, wanted)).await;
+            Ok::<_, Fault>(received.unwrap_or_else(|_| Err(unreachable("it comes too slowly"))))
+        })?;
+        Ok(received.map(|(reply, is_whole)| {
+            if is_whole && !session.sender.is_closed() {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
             }
-            Ok::<_, Fault>((reply, is_whole))
-        };
-        let late = |_| unreachable("it comes too slowly");
-        let (reply, is_whole) =
-            runtime.block_on(async { timeout(DEADLINE, answered).await }).map_err(late)??;
-        if is_whole && !session.sender.is_closed() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
-        }
-        Ok(reply)
+            reply
+        }))
     }
+}
+
+/// Returns an answer, and whether the connection can serve again.
+async fn receive(answer: Response<Incoming>, wanted: u16) -> Result<(Reply, bool), Fault> {
+    let status = answer.status().as_u16();
+    let mut reply = Reply { status, headers: answer.headers().clone(), body: Vec::new() };
+    let length = reply.header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok());
+    let mut is_whole = true;
+    if status == wanted {
+        let length = length.unwrap_or_default();
+        too_large(length)?;
+        reply.body.reserve_exact(length as usize);
+        read_all(answer.into_body(), &mut reply.body).await?;
+    } else {
+        is_whole = length.is_some_and(|length| length <= MAX_UNWANTED)
+            && read_all(answer.into_body(), &mut Vec::new()).await.is_ok();
+    }
+    Ok((reply, is_whole))
 }
 
 async fn opened<T>(stream: TokioIo<T>) -> Result<SendRequest<Empty<Bytes>>, Fault>
@@ -261,7 +267,10 @@ fn broken(error: hyper::Error) -> Fault {
 
 /// Says why a handshake failed.
 fn refused(error: io::Error) -> Fault {
-    use rustls::Error::{AlertReceived, InvalidCertificate, PeerIncompatible};
+    use rustls::{
+        Error::{AlertReceived, InvalidCertificate, PeerIncompatible},
+        PeerIncompatible::{ServerDoesNotSupportTls12Or13, ServerTlsVersionIsDisabledByOurConfig},
+    };
     let tls = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
     let (code, message) = match tls {
         Some(InvalidCertificate(why)) => match why {
@@ -277,9 +286,10 @@ fn refused(error: io::Error) -> Fault {
             ),
             _ => (Code::CertificateUntrusted, "the certificate is refused"),
         },
-        Some(AlertReceived(AlertDescription::ProtocolVersion) | PeerIncompatible(_)) => {
-            (Code::TlsTooOld, "the host speaks neither TLS 1.2 nor 1.3")
-        }
+        Some(
+            AlertReceived(AlertDescription::ProtocolVersion)
+            | PeerIncompatible(ServerDoesNotSupportTls12Or13 | ServerTlsVersionIsDisabledByOurConfig),
+        ) => (Code::TlsTooOld, "the host speaks neither TLS 1.2 nor 1.3"),
         _ => return unreachable(error),
     };
     code.fault(format!("{message} ({error})"))

@@ -8,7 +8,7 @@ const UNFIT: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b
 /// Returns where a link leads that stands in the document at `base`.
 pub(in crate::check) fn join(base: &str, link: &str) -> String {
     let link = link.split('#').next().unwrap_or_default();
-    if link.contains("://") {
+    if is_whole(link) {
         return encoded(link);
     }
     let start = origin(base).len();
@@ -22,6 +22,13 @@ pub(in crate::check) fn join(base: &str, link: &str) -> String {
     let whole = base[start..].split(['?', '#']).next().unwrap_or_default();
     let path = if link.is_empty() { whole.to_owned() } else { below(folder(whole), link) };
     encoded(&format!("{}/{}{query}", &base[..start], path.trim_start_matches('/')))
+}
+
+/// Returns whether a link is a whole URL: it starts with a scheme.
+pub(in crate::check) fn is_whole(link: &str) -> bool {
+    let is_of_scheme = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    link.split_once("://")
+        .is_some_and(|(scheme, _)| !scheme.is_empty() && scheme.bytes().all(is_of_scheme))
 }
 
 /// Returns the path that a link leads to from a folder; no path leads above the top. A
@@ -78,6 +85,7 @@ mod tests {
             ("..", "https://a.example:8443/lamp/"),
             ("//b.example/a.bin", "https://b.example/a.bin"),
             ("http://b.example/a.bin", "http://b.example/a.bin"),
+            ("a.bin?from=http://b", "https://a.example:8443/lamp/web/a.bin?from=http://b"),
             ("?v=2", "https://a.example:8443/lamp/web/manifest.json?v=2"),
         ] {
             assert_eq!(join(base, link), expected, "{link}");

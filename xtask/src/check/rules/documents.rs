@@ -225,11 +225,12 @@ fn not_followed(site: &Site<'_>) -> Option<Finding> {
 
 /// Finds descriptors that say different versions of one file.
 fn shared(site: &Site<'_>) -> Vec<Finding> {
-    let mut first: BTreeMap<&str, (&Document, &str)> = BTreeMap::new();
+    let mut first: BTreeMap<String, (&Document, &str)> = BTreeMap::new();
     let mut found = Vec::new();
     for document in &site.documents {
         let Says::Descriptor(Descriptor { version, path, .. }) = &document.says else { continue };
-        let (other, theirs) = *first.entry(path).or_insert((document, version));
+        let file = site.file(document, path);
+        let (other, theirs) = *first.entry(file).or_insert((document, version));
         if theirs != version {
             let message =
                 format!("offers version {version} at {path}, which {} calls {theirs}", other.path);

@@ -34,7 +34,7 @@ pub(super) enum Place {
 impl Place {
     pub(super) fn new(name: &str, args: &Args, bar: &ProgressBar) -> Result<Self> {
         Ok(if name.contains("://") {
-            let cache = cache(args);
+            let cache = cache(name, args);
             let remote = Remote::new(name, args.ca.as_deref())?
                 .rehearsed_at(args.connect)
                 .cached_in(cache.as_deref())
@@ -124,9 +124,11 @@ fn served(root: &Path, base_url: &str) -> Result<Net> {
     Ok(Net::new(Scheme::Https, Some(ca.path()))?.rehearsed_at(Some(address)))
 }
 
-/// Returns where to keep what is fetched.
-fn cache(args: &Args) -> Option<PathBuf> {
-    if args.cache.is_some() || args.no_cache || args.connect.is_some() {
+/// Returns where to keep what is fetched. What this machine answers, or who is trusted by
+/// `--ca` alone, is only kept where the user says.
+fn cache(name: &str, args: &Args) -> Option<PathBuf> {
+    let is_public = args.connect.is_none() && args.ca.is_none() && name.starts_with("https://");
+    if args.cache.is_some() || args.no_cache || !is_public {
         return args.cache.clone();
     }
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);

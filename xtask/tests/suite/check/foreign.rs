@@ -2,7 +2,7 @@
 //! one of the field as it is published.
 
 use super::released;
-use crate::support::{Project, app_image, repository, text, xtask};
+use crate::support::{Project, app_image, command, repository, text, xtask};
 use serde_json::{Value, json};
 use std::{collections::BTreeSet, fs, path::Path, thread};
 use towline::Guard;
@@ -128,7 +128,7 @@ pub(crate) fn found(dir: &Path, arguments: &[&str]) -> Vec<(String, String)> {
 type Break = fn(&Site);
 
 const RULES: &[(&str, Break)] = &[
-    ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["builds"] = json!([]))),
+    ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["builds"][0]["parts"] = json!([]))),
     ("manifest-invalid", |s| s.edit(MANIFEST, |m| m["version"] = Value::Null)),
     ("chip-family-unknown", |s| {
         s.edit(MANIFEST, |m| m["builds"][0]["chipFamily"] = "ESP32C3".into());
@@ -224,6 +224,30 @@ fn each_fault_of_a_sound_site_of_others_is_found_by_its_code() {
 }
 
 #[test]
+fn documents_of_other_tools_are_left_alone() {
+    let site = Site::new();
+    let of_host = json!({ "version": 2, "builds": [{ "src": "*", "use": "@vercel/static" }] });
+    site.write("vercel.json", of_host.to_string());
+    site.write("lock.json", json!({ "version": 3, "path": "node_modules" }).to_string());
+    assert_eq!(found(site.dir.path(), &["."]), []);
+    let named = found(site.dir.path(), &["vercel.json"]);
+    assert_eq!(named.len(), 1, "{named:?}");
+    assert_eq!(named[0].0, "manifest-invalid");
+}
+
+#[test]
+fn one_relative_path_in_two_folders_means_two_files() {
+    let site = Site::new();
+    for (version, folder) in [("1.0.0", "a"), ("1.1.0", "b")] {
+        site.write(&format!("{folder}/lamp.bin"), lamp(version, 40_000));
+        let descriptor = json!({ "version": version, "path": "lamp.bin" });
+        site.write(&format!("{folder}/lamp.json"), descriptor.to_string());
+    }
+    let found = found(site.dir.path(), &["."]);
+    assert!(!found.iter().any(|(code, _)| code == "image-shared"), "{found:?}");
+}
+
+#[test]
 fn one_document_is_checked_alone() {
     let site = Site::new();
     site.replace(APP, |app| app.truncate(20_000));
@@ -263,9 +287,13 @@ fn a_document_at_a_url_is_followed_on_its_host() {
     assert_eq!(found(site.dir.path(), &[&url]), [("link-broken".into(), MANIFEST.into())]);
     // The host does not tell what it has.
     fs::remove_file(site.path(DESCRIPTOR)).unwrap();
-    let output = xtask(site.dir.path(), &["check", &format!("http://{address}/")]);
+    let cache = tempfile::tempdir().unwrap();
+    let mut check = command(site.dir.path(), &["check", &format!("http://{address}/")]);
+    let output = check.env("XDG_CACHE_HOME", cache.path()).output().unwrap();
     let shown = text(&output.stdout);
     assert!(shown.contains(&format!("such as http://{address}/manifest.json")), "{shown}");
+    // What this machine answers is not kept.
+    assert_eq!(cache.path().read_dir().unwrap().count(), 0);
 }
 
 #[test]

@@ -350,14 +350,28 @@ const OURS: &[(&[(&str, &str)], Change)] = &[
             answered.headers.insert("cache-control", "max-age=7200".into());
         }
     }),
-    (&[("redirect", "404.html")], |asked, answered| {
-        if asked.path.ends_with("404.html") {
-            answered.redirect("/");
+    (&[("redirect", "ota/stable/esp32c3.json")], |asked, answered| {
+        if asked.path.ends_with("stable/esp32c3.json") {
+            answered.redirect(format!("{}?v=1", asked.path));
         }
     }),
-    (&[("length-missing", "404.html")], |asked, answered| {
-        if asked.path.ends_with("404.html") {
+    (&[("length-missing", "ota/stable/esp32c3.json")], |asked, answered| {
+        if asked.path.ends_with("stable/esp32c3.json") {
             answered.headers.insert("transfer-encoding", "chunked".into());
+        }
+    }),
+    // No device fetches pages: their host may have them under shorter names, and send
+    // them in chunks.
+    (&[], |asked, answered| {
+        if asked.path.ends_with(".html") {
+            answered.redirect(format!("{}?short", asked.path));
+        } else if asked.path.ends_with("?short") || asked.path.contains("/assets/") {
+            answered.headers.insert("transfer-encoding", "chunked".into());
+        }
+    }),
+    (&[("redirect", "404.html")], |asked, answered| {
+        if asked.path.ends_with("404.html") {
+            answered.redirect("https://b.example/lamp/404.html");
         }
     }),
     (&[("file-unreadable", "404.html")], |asked, answered| {
@@ -366,8 +380,8 @@ const OURS: &[(&[(&str, &str)], Change)] = &[
         }
     }),
     // More than the devices of Towline have room for.
-    (&[("file-unreadable", "404.html")], |asked, answered| {
-        if asked.path.ends_with("404.html") {
+    (&[("file-unreadable", "ota/stable/esp32c3.json")], |asked, answered| {
+        if asked.path.ends_with("stable/esp32c3.json") {
             answered.headers.insert("content-security-policy", "x".repeat(3000));
         }
     }),
@@ -390,6 +404,32 @@ fn each_wrong_answer_for_a_site_of_ours_is_found_by_its_code() {
     for (number, (codes, change)) in OURS.iter().enumerate() {
         let host = Host::new(&folder, &Certificates::default(), change);
         assert_eq!(check(&host, SITE, &[]), expected(codes), "row {number}");
+    }
+}
+
+#[test]
+fn the_index_of_a_site_at_a_url_leads_nowhere_else() {
+    let project = released();
+    let folder = project.path("dist/site");
+    let index = folder.join(INDEX);
+    let whole: serde_json::Value = serde_json::from_slice(&fs::read(&index).unwrap()).unwrap();
+    let host = Host::new(&folder, &Certificates::default(), |_, _| ());
+    for outside in [
+        "../outside",
+        "%2e%2e/outside",
+        "/outside",
+        "//b.example/outside",
+        "http://127.0.0.1:9/outside",
+        "https://a.example/lamp/outside",
+        "outside?v=1",
+        "outside#1",
+    ] {
+        let mut json = whole.clone();
+        json["files"][outside] = json!({ "size": 1, "sha256": "0".repeat(64) });
+        fs::write(&index, json.to_string()).unwrap();
+        assert_eq!(check(&host, SITE, &[]), expected(&[("path-outside", outside)]));
+        let log = host.take_log();
+        assert!(!log.iter().any(|(_, asked)| asked.path.contains("outside")), "{log:?}");
     }
 }
 
