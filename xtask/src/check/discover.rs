@@ -7,13 +7,17 @@ use super::{
     http::{is_page, url},
     search,
 };
+use memchr::memmem;
 use rayon::prelude::*;
 use serde::Deserialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Larger documents are none, in bytes: devices have no room for them.
-const MAX_DOCUMENT: usize = 64 << 10;
+/// Larger documents are not read, in bytes.
+const MAX_DOCUMENT: usize = 1 << 20;
+
+/// Some editors write it before JSON, and readers pass over it.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// A document of a site.
 #[derive(Debug)]
@@ -248,15 +252,21 @@ pub(super) fn broken_link(document: &str, file: &str, fault: &Fault) -> Finding 
 /// Other tools have `builds`, and a `version` with a `path`, in theirs too: where nobody
 /// named it, it has to be more like one of these.
 fn read(path: &str, bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> {
-    let value: Option<Value> =
-        if bytes.len() > MAX_DOCUMENT { None } else { serde_json::from_slice(bytes).ok() };
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let is_of_devices = path.starts_with("ota/") || path.contains("/ota/");
+    let value = match json(bytes) {
+        Ok(value) => Some(value),
+        Err(error) => match broken_as(bytes, is_told, is_of_devices) {
+            Some(code) => return Err(code.fault(error)),
+            None => None,
+        },
+    };
     let has = |key: &str| value.as_ref().is_some_and(|value| value.get(key).is_some());
     let is_build =
         |build: &Value| ["chipFamily", "parts", "ota"].iter().any(|key| build.get(key).is_some());
     let builds = value.as_ref().and_then(|value| value.get("builds")?.as_array());
     let has_build = builds.is_some_and(|builds| builds.iter().any(is_build));
     let is_text = value.as_ref().is_some_and(|value| value["version"].is_string());
-    let is_of_devices = path.starts_with("ota/") || path.contains("/ota/");
     if has("builds") && (is_told || has_build) {
         let manifest: Manifest = parse(bytes, Code::ManifestInvalid)?;
         let is_empty = |build: &Build| build.parts.is_empty() && build.ota.is_none();
@@ -273,6 +283,24 @@ fn read(path: &str, bytes: &[u8], is_told: bool) -> Result<Option<Says>, Fault> 
         Err(Code::ManifestInvalid.fault(message))
     } else {
         Ok(None)
+    }
+}
+
+fn json(bytes: &[u8]) -> Result<Value, String> {
+    if bytes.len() > MAX_DOCUMENT {
+        return Err(format!("has more than {MAX_DOCUMENT} bytes"));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}
+
+/// Returns what is broken with a text that is no JSON, if it was to be a document.
+fn broken_as(bytes: &[u8], is_told: bool, is_of_devices: bool) -> Option<Code> {
+    let has = |name: &str| memmem::find(bytes, name.as_bytes()).is_some();
+    if has("\"chipFamily\"") || (is_told && !is_page(bytes)) {
+        Some(Code::ManifestInvalid)
+    } else {
+        let is_descriptor = is_of_devices && has("\"version\"") && has("\"path\"");
+        is_descriptor.then_some(Code::DescriptorInvalid)
     }
 }
 
@@ -302,9 +330,11 @@ pub(super) fn resolve(
     }
     // What a host makes of the address when it looks for the file.
     let link = url::decoded(link.split(['?', '#']).next().unwrap_or_default());
-    if let Some((_, path)) = link.split_once("://") {
+    let is_whole = link.contains("://") || link.starts_with("//");
+    if is_whole || link.starts_with('/') {
         // A folder does not say where it is served: the longest path that it has.
-        let mut ends = path.match_indices('/').map(|(at, _)| &path[at + 1..]);
+        let host = if is_whole { link.find("//").map_or(0, |at| at + 2) } else { 0 };
+        let mut ends = link[host..].match_indices('/').map(|(at, _)| &link[host + at + 1..]);
         let found = ends.find(|end| is_there(end)).map(|path| Link::Inside(path.into()));
         return found.unwrap_or(Link::Elsewhere(link));
     }
@@ -322,7 +352,11 @@ mod tests {
         let of = |link| resolve("web/manifest.json", link, None, there);
         assert_eq!(of("a.bin"), inside("web/a.bin"));
         assert_eq!(of("../ota/./a.bin?v=2"), inside("ota/a.bin"));
-        assert_eq!(of("/a.bin"), inside("a.bin"));
+        for link in ["/ota/stable/a.bin", "/lamp/ota/stable/a.bin", "//a.example/ota/stable/a.bin"]
+        {
+            assert_eq!(of(link), inside("ota/stable/a.bin"));
+        }
+        assert_eq!(of("/a.bin"), Link::Elsewhere("/a.bin".into()));
         assert_eq!(of("a%20b.bin"), inside("web/a b.bin"));
         assert_eq!(of("https://a.example/lamp/ota/stable/a.bin"), inside("ota/stable/a.bin"));
         let elsewhere = "https://a.example/b.bin";

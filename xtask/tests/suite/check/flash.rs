@@ -13,7 +13,7 @@ use std::{collections::BTreeSet, fs};
 use towline::otadata::{Record, State};
 use towline_descriptor::Chip;
 use towline_sim::sample::{seal, with_secure_version};
-use xtask::check::Code;
+use xtask::{check::Code, store::artifact_of};
 
 const TABLE: &str = "web/partition-table.bin";
 const TESTING: &str = "ota/testing/esp32c3.json";
@@ -29,9 +29,11 @@ fn table(changes: &[(&str, &str)]) -> Vec<u8> {
 
 /// Offers this app to testers, under this version.
 fn testing(site: &Site, version: &str, path: &str, app: Vec<u8>) {
+    let sha256 = artifact_of(&app).unwrap().sha256;
     site.write(path, app);
     site.write(TESTING, site.descriptor().to_string());
     site.edit(TESTING, |descriptor| {
+        descriptor["sha256"] = sha256.to_string().into();
         descriptor["version"] = version.into();
         descriptor["path"] = format!("https://a.example/lamp/{path}").into();
     });
@@ -90,6 +92,8 @@ const RULES: &[(&str, Break)] = &[
     ("version-not-in-image", |s| s.edit(MANIFEST, |m| m["version"] = "1.1.0".into())),
     ("descriptor-image", |s| s.edit(DESCRIPTOR, |d| d["sha256"] = "0".repeat(64).into())),
     ("unauthenticated", |s| s.edit(DESCRIPTOR, |d| d["sha256"] = "later".into())),
+    ("manifest-invalid", |s| s.replace(MANIFEST, |text| text[10] = b',')),
+    ("descriptor-invalid", |s| s.replace(DESCRIPTOR, |text| text.insert(0, b'{'))),
     ("descriptor-invalid", |s| s.edit(DESCRIPTOR, |d| d["version"] = "".into())),
     ("descriptor-invalid", |s| {
         s.edit(DESCRIPTOR, |d| d["version"] = "1.0.0-of-a-very-long-name-of-a-branch".into());
@@ -122,7 +126,7 @@ const RULES: &[(&str, Break)] = &[
         });
     }),
     ("beyond-flash", |s| s.replace("web/bootloader.bin", |boot| boot[3] &= 0x0F)),
-    ("image-malformed", |s| s.replace(APP, |app| app.extend([0; 16]))),
+    ("image-malformed", |s| s.replace(APP, |app| app.extend(*b"and something so"))),
     ("image-hash", |s| s.replace("web/app.bin", |app| *app.last_mut().unwrap() ^= 1)),
     ("image-segment-place", |s| {
         s.app(|app| {
@@ -212,6 +216,7 @@ fn each_fault_in_flash_and_of_channels_is_found_by_its_code() {
 const SOUND: &[Break] = &[
     // Padding behind an app, and an index of something else.
     |s| s.replace(APP, |app| app.extend([0xFF; 16])),
+    |s| s.replace(MANIFEST, |text| drop(text.splice(..0, *b"\xEF\xBB\xBF"))),
     |s| s.write("releases.json", r#"{"releases":["1.0.0"],"latest":"1.0.0"}"#),
     // Otadata that selects what is written.
     |s| {

@@ -168,7 +168,10 @@ const RULES: &[(&str, Break)] = &[
     ("partition-table-invalid", |s| s.replace("web/partition-table.bin", |table| table[40] ^= 1)),
     ("image-checksum", |s| s.replace("web/app.bin", |app| app[20_000] ^= 1)),
     ("image-truncated", |s| s.replace(APP, |app| app.truncate(20_000))),
-    ("version-mismatch", |s| s.app(|app| *app = lamp("1.0.1", 40_000))),
+    ("version-mismatch", |s| {
+        s.app(|app| *app = lamp("1.0.1", 40_000));
+        s.edit(MANIFEST, |m| m["version"] = "1.0.1".into());
+    }),
     ("app-differs", |s| s.write(APP, lamp("1.0.0", 40_016))),
     ("slot-too-small", |s| {
         s.app(|app| *app = lamp("1.0.0", 1_910_000));
