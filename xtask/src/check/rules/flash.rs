@@ -88,7 +88,7 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
             let flash = Flash::of(files, Some(chip), &updated);
             found.extend(flash.check());
             let is_asked = flash.files.iter().any(|file| file.facts.marks.perhaps_improv);
-            let erases = !manifest.asks_to_erase() && !(is_asked && manifest.asks_firmware());
+            let erases = !(manifest.asks_to_erase() || is_asked && manifest.asks_firmware());
             found.extend(flash.starts(document, erases));
             found.extend(flash.version(document, manifest));
             found.extend(settings::check(&flash, document, manifest));
