@@ -176,7 +176,10 @@ fn check(global: &Global, args: &Args) -> Result<ExitCode> {
     let place = Place::new(root, args, &bar)?;
     let mut findings = place.inspect(&terms)?;
     bar.finish_and_clear();
-    refuse_unreachable(&name, document.unwrap_or(INDEX), &findings)?;
+    refuse_unreachable(&name, document.unwrap_or(INDEX), &findings, args.offline)?;
+    if is_here && document.is_some() {
+        name_as_typed(&mut findings)?;
+    }
     if args.against.is_some() || args.published || args.paths || args.simulate || args.svg.is_some()
     {
         require_index(&name, &place, &findings)?;
@@ -255,16 +258,37 @@ fn ends(path: &str, end: &str) -> bool {
 }
 
 /// Refuses a site that nothing can be told of: its first file cannot be asked for.
-fn refuse_unreachable(name: &str, first: &str, findings: &Findings) -> Result<()> {
+fn refuse_unreachable(
+    name: &str,
+    first: &str,
+    findings: &Findings,
+    is_offline: bool,
+) -> Result<()> {
     let is_it = |f: &&Finding| f.code == Code::HostUnreachable && f.place.file == first;
     match findings.all.iter().find(is_it) {
         None => Ok(()),
         Some(finding) => {
-            let hint =
-                "is the address right, and the host up? --ca trusts a certificate of your own";
+            let hint = match is_offline {
+                true => "check it once without --offline: then it is kept",
+                false => {
+                    "is the address right, and the host up? --ca trusts a certificate of your own"
+                }
+            };
             Err(Hinted::new(format!("{name} cannot be reached: {}", finding.message), hint).into())
         }
     }
+}
+
+/// Names files from the current folder on, where they are in it; they were looked at from
+/// the top.
+fn name_as_typed(findings: &mut Findings) -> Result<()> {
+    let here = std::env::current_dir()?.canonicalize()?;
+    for finding in &mut findings.all {
+        let whole = Path::new("/").join(&finding.place.file);
+        let place = whole.strip_prefix(&here).unwrap_or(&whole);
+        finding.place.file = place.display().to_string();
+    }
+    Ok(())
 }
 
 /// Refuses to go on with what only the index of a site tells, where there is none.

@@ -5,6 +5,7 @@ use super::{ERASED, MAX_TABLE, SECTOR, TABLE_MAGIC, bootloader, segments};
 use crate::{
     check::{Code, Fault},
     placement::{is_otadata, parse_table},
+    store::sha256,
     unpanicked::NOT_UNDERSTOOD,
 };
 use esp_idf_part::{Partition, PartitionTable, Type};
@@ -34,6 +35,14 @@ const FIRST_APP: u64 = 0x1_0000;
 
 /// A signature of secure boot V1 in bytes, its version before it.
 const SIGNATURE_V1: usize = 68;
+
+/// Where the header of an image says how flash is read, with speed and size behind it,
+/// and the highest number of a mode.
+const MODE: usize = 2;
+const MAX_MODE: u8 = 5;
+
+/// Bytes of SHA-256.
+const HASH: usize = 32;
 
 /// Something that a file holds.
 #[derive(Debug)]
@@ -71,6 +80,8 @@ pub(in crate::check) struct Image {
     pub head: Option<Head>,
     /// Size and SHA-256 up to its end, if it is sound that far.
     pub whole: Result<(u64, Sha256), ImageError>,
+    /// Whether only what installers write into its header is other than its hash says.
+    pub is_patched: bool,
     /// Whether it is a bootloader that rolls back, or one that does not.
     pub rolls_back: Option<bool>,
     /// Where its first segment is that flash cannot be mapped to, in bytes.
@@ -173,6 +184,26 @@ fn table(bytes: &[u8]) -> Option<Result<Table, Fault>> {
     rows.starts_with(&TABLE_MAGIC).then(|| parse().map(|parsed| Table { parsed, has_md5 }))
 }
 
+/// Returns whether an image has the hash of one with another mode, speed or size of flash:
+/// installers write these into the header, and not all of them make the hash anew.
+fn is_patched(bytes: &[u8]) -> bool {
+    let segments = segments::segments(bytes).unwrap_or_default();
+    let Some(end) = segments.last().map(|segment| segment.at + segment.data.len()) else {
+        return false;
+    };
+    // The checksum is the last byte of a row of 16.
+    let end = (end / 16 + 1) * 16;
+    let (Some(image), Some(hash)) = (bytes.get(..end), bytes.get(end..end + HASH)) else {
+        return false;
+    };
+    let mut image = image.to_vec();
+    let modes = 0..=MAX_MODE;
+    modes.flat_map(|mode| (0..=u8::MAX).map(move |size| [mode, size])).any(|flash| {
+        image[MODE..][..2].copy_from_slice(&flash);
+        sha256(&image).0 == hash
+    })
+}
+
 /// Reads an image, if it is for a chip that we know: those of an ESP8266 start alike,
 /// and are another format.
 fn image(bytes: &[u8]) -> Option<Image> {
@@ -186,6 +217,7 @@ fn image(bytes: &[u8]) -> Option<Image> {
     let head = bytes.first_chunk().and_then(|head| Head::parse(head).ok());
     let is_sound_app = head.is_some() && whole.is_ok();
     Some(Image {
+        is_patched: head.is_none() && whole == Err(ImageError::Hash) && is_patched(bytes),
         rolls_back: if head.is_some() { None } else { bootloader::rolls_back(bytes, chip) },
         unmappable: if is_sound_app { segments::unmappable(bytes) } else { None },
         header,

@@ -9,7 +9,7 @@ use crate::check::{
 };
 use semver::Version;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use towline_descriptor::{Chip, Sha256};
 
 /// Chips that installers know and Towline does not publish for.
@@ -24,7 +24,7 @@ const MIN_HASH: usize = 8;
 
 /// Checks all documents.
 pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
-    let mut found = Vec::new();
+    let (mut found, mut linked) = (Vec::new(), BTreeSet::new());
     for document in &site.documents {
         match &document.says {
             Says::Manifest(manifest) => found.extend(check_manifest(site, document, manifest)),
@@ -34,15 +34,19 @@ pub(super) fn check(site: &Site<'_>) -> Vec<Finding> {
         }
         for link in document.links() {
             let file = site.file(document, link);
+            linked.insert(file.clone());
             if let Some(Err(fault)) = site.facts.get(&file) {
                 found.push(broken_link(&document.path, &file, fault));
             }
-            if link.starts_with("http://") {
+            let scheme = link.split_once("://").map_or("https", |(scheme, _)| scheme);
+            if !scheme.eq_ignore_ascii_case("https") {
                 let message = format!("leads to {link}, which anybody on the way can change");
                 found.push(Code::LinkInsecure.of(&document.path, message));
             }
         }
     }
+    let unread = site.facts.iter().filter(|(path, _)| !linked.contains(*path));
+    found.extend(unread.filter_map(|(path, facts)| Some(facts.as_ref().err()?.clone().of(path))));
     found.extend(not_followed(site));
     found.extend(shared(site));
     found

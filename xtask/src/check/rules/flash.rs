@@ -157,8 +157,7 @@ impl<'a> Flash<'a> {
         let mut found = Vec::new();
         for image in &self.images {
             // The ROM boots a bootloader with a stale hash.
-            let is_stale = image.what.head.is_none() && image.what.whole == Err(ImageError::Hash);
-            if let (Err(error), false) = (&image.what.whole, is_stale) {
+            if let (Err(error), false) = (&image.what.whole, image.what.is_patched) {
                 found.push(image.of(image_fault(*error)));
             }
             if let Some(at) = image.what.unmappable {

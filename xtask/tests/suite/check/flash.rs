@@ -127,6 +127,7 @@ const RULES: &[(&str, Break)] = &[
     }),
     ("beyond-flash", |s| s.replace("web/bootloader.bin", |boot| boot[3] &= 0x0F)),
     ("image-malformed", |s| s.replace(APP, |app| app.extend(*b"and something so"))),
+    ("image-hash", |s| s.replace("web/bootloader.bin", |boot| boot[4] ^= 4)),
     ("image-hash", |s| s.replace("web/app.bin", |app| *app.last_mut().unwrap() ^= 1)),
     ("image-segment-place", |s| {
         s.app(|app| {
@@ -216,6 +217,8 @@ fn each_fault_in_flash_and_of_channels_is_found_by_its_code() {
 const SOUND: &[Break] = &[
     // Padding behind an app, and an index of something else.
     |s| s.replace(APP, |app| app.extend([0xFF; 16])),
+    // What installers write into the header of a bootloader.
+    |s| s.replace("web/bootloader.bin", |boot| boot[3] = 0x4F),
     |s| s.replace(MANIFEST, |text| drop(text.splice(..0, *b"\xEF\xBB\xBF"))),
     |s| s.write("releases.json", r#"{"releases":["1.0.0"],"latest":"1.0.0"}"#),
     // Otadata that selects what is written.

@@ -164,6 +164,12 @@ const RULES: &[(&str, Break)] = &[
     ("link-insecure", |s| {
         s.edit(DESCRIPTOR, |d| d["path"] = format!("http://a.example/lamp/{APP}").into());
     }),
+    ("link-insecure", |s| {
+        s.edit(DESCRIPTOR, |d| d["path"] = format!("HTTP://a.example/lamp/{APP}").into());
+    }),
+    ("file-missing", |s| {
+        std::os::unix::fs::symlink("nowhere", s.path("other.bin")).unwrap();
+    }),
     ("settings-overwritten", Site::merge),
     ("partition-table-invalid", |s| s.replace("web/partition-table.bin", |table| table[40] ^= 1)),
     ("image-checksum", |s| s.replace("web/app.bin", |app| app[20_000] ^= 1)),
