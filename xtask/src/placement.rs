@@ -78,8 +78,7 @@ pub fn faults(
             }
         }
         if part.role == Role::PartitionTable {
-            let is_outside =
-                |p: &&Partition| range(p.offset(), p.size().into()).end > u64::from(flash_size);
+            let is_outside = |p: &&Partition| place_of(p).end > u64::from(flash_size);
             for partition in partitions.iter().filter(is_outside) {
                 let name = partition.name();
                 let message = format!("has partition {name}, which does not fit the flash");
@@ -91,7 +90,7 @@ pub fn faults(
         let mut reach = part.range.clone();
         if let Some(own) = own {
             // What is behind its own partition is told once.
-            reach.end = reach.end.min(range(own.offset(), own.size().into()).end);
+            reach.end = reach.end.min(place_of(own).end);
             if reach.end < part.range.end {
                 let message = format!("does not fit partition {}", own.name());
                 report(Code::PartitionTooSmall, message);
@@ -102,7 +101,7 @@ pub fn faults(
         }
         let others = partitions.iter().filter(|partition| !is_own(partition));
         for partition in others {
-            if touches(&reach, &range(partition.offset(), partition.size().into())) {
+            if touches(&reach, &place_of(partition)) {
                 let (code, what) = match partition.subtype() {
                     SubType::Data(DataType::Nvs) => {
                         (Code::SettingsOverwritten, ", which holds settings")
@@ -147,6 +146,11 @@ fn is_place_of(role: Role, partition: &Partition) -> bool {
         Role::Otadata => is_otadata(partition),
         _ => false,
     }
+}
+
+/// Returns the bytes of flash that a partition takes.
+pub(crate) fn place_of(partition: &Partition) -> Range<u64> {
+    range(partition.offset(), partition.size().into())
 }
 
 fn range(offset: u32, len: u64) -> Range<u64> {

@@ -111,9 +111,7 @@ pub(in crate::check) fn elements(bytes: &[u8], base: u64) -> Vec<Element> {
         if let Some(Element { what: What::Image(boot), .. }) = image_at(base)
             && let Some(place) = boot.header.chip().map(|chip| chip.bootloader_offset().into())
             && place != base
-            && bytes
-                .get(usize::try_from(TABLES.start - place).unwrap_or(usize::MAX)..)
-                .is_some_and(is_table)
+            && bytes.get((TABLES.start - place) as usize..).is_some_and(is_table)
         {
             return elements(bytes, place);
         }
@@ -181,7 +179,7 @@ fn table(bytes: &[u8]) -> Option<Result<Table, Fault>> {
     };
     let parse = || parse_table(rows.to_vec()).map_err(fault);
     let has_md5 = md5.is_some();
-    rows.starts_with(&TABLE_MAGIC).then(|| parse().map(|parsed| Table { parsed, has_md5 }))
+    is_table(rows).then(|| parse().map(|parsed| Table { parsed, has_md5 }))
 }
 
 /// Returns whether an image has the hash of one with another mode, speed or size of flash:

@@ -121,7 +121,10 @@ fn what_is_dropped_from_the_site_still_runs_on_devices() {
 #[test]
 fn a_descriptor_of_another_image_is_installed_again_and_again() {
     let site = index(&[("1.1.0", BOTH), ("1.0.0", BOTH)], &[("testing", "esp32c3", "1.1.0")]);
+    let index = serde_json::from_value(site.clone()).unwrap();
     let paths = of(site, |_| descriptor("1.1.0", &json!({ "sha256": hash("1.0.0") })));
+    let codes: Vec<_> = find(&index, &paths).into_iter().map(|finding| finding.code).collect();
+    assert_eq!(codes, [Code::UpdateLoop]);
     assert_eq!(lines(&paths)[1], "1.0.0 > 1.1.0: installs it again and again");
     assert!(paths[1].is_fault());
 }

@@ -70,6 +70,11 @@ pub(super) fn chip_of_family(family: &str) -> Option<Chip> {
     Chip::ALL.iter().copied().find(|chip| chip.family() == family)
 }
 
+/// Returns the name of the chip that images of this id are for, if it is known.
+pub(super) fn chip_name(id: u16) -> String {
+    Chip::from_id(id).map_or_else(|| format!("chip id {id}"), |chip| chip.to_string())
+}
+
 /// Checks what ESPHome reads of a build.
 fn check_ota(
     site: &Site<'_>,
@@ -177,7 +182,7 @@ fn check_update<'s>(
         && chip.id() != app.header.chip_id
     {
         let id = app.header.chip_id;
-        let of = Chip::from_id(id).map_or_else(|| format!("chip id {id}"), |chip| chip.to_string());
+        let of = chip_name(id);
         let message = format!("is for an {chip}, and leads to {path}, which is for {of}");
         found.push(Code::ChipMismatch.of(&document.path, message));
     }

@@ -2,7 +2,7 @@
 //! was there before.
 
 use super::{
-    documents::{chip_in, chip_of_family, own_version},
+    documents::{chip_in, chip_name, chip_of_family, own_version},
     rollback, settings, table,
 };
 use crate::{
@@ -186,18 +186,17 @@ impl<'a> Flash<'a> {
 
     fn is_for_chip(&self, image: &Lying<'_, Image>) -> Result<(), Fault> {
         let id = image.what.header.chip_id;
-        let name =
-            |id| Chip::from_id(id).map_or_else(|| format!("chip id {id}"), |c| c.to_string());
         if let Some(chip) = self.chip.filter(|chip| chip.id() != id) {
-            let message = format!("an image for {} is in the place of one for {chip}", name(id));
+            let message =
+                format!("an image for {} is in the place of one for {chip}", chip_name(id));
             return Err(Code::ChipMismatch.fault(message));
         }
         match self.bootloader() {
             Some(boot) if boot.what.header.chip_id != id => {
                 let message = format!(
                     "is for {}, its bootloader for {}",
-                    name(id),
-                    name(boot.what.header.chip_id)
+                    chip_name(id),
+                    chip_name(boot.what.header.chip_id)
                 );
                 Err(Code::ChipMismatch.fault(message))
             }
@@ -302,10 +301,9 @@ impl<'a> Flash<'a> {
     /// Compares the version of a manifest with that of its app, where both are versions.
     fn version(&self, document: &Document, manifest: &Manifest) -> Option<Finding> {
         let parse = |text: &str| Version::parse(text.trim_start_matches('v')).ok();
-        let said = manifest.version.as_deref()?;
         // ESPHome's apps have the version of ESPHome.
-        let mut apps = self.images.iter().filter(|_| !self.marks().esphome);
-        let (_, own) = apps.find_map(|image| own_version(image.what))?;
+        let said = manifest.version.as_deref().filter(|_| !self.marks().esphome)?;
+        let (_, own) = self.images.iter().find_map(|image| own_version(image.what))?;
         let message = format!("says version {said}, its app is {own}");
         (parse(said)? != parse(own)?).then(|| Code::VersionNotInImage.of(&document.path, message))
     }
@@ -324,8 +322,9 @@ impl<'a> Flash<'a> {
             );
             found.push(Code::NotChecked.of(&document.path, message));
         }
-        if let ([app], true, true) =
-            (self.images.as_slice(), self.tables.is_empty(), self.bootloader().is_none())
+        if let [app] = self.images.as_slice()
+            && self.tables.is_empty()
+            && app.what.head.is_some()
         {
             let is_place = app.at >= FIRST_PARTITION && app.at.is_multiple_of(APP_ALIGNMENT);
             if !is_place && Some(app.at) != self.chip.map(|c| c.bootloader_offset().into()) {

@@ -7,10 +7,9 @@ use crate::{
         discover::{Document, Manifest},
         facts::SECTOR,
     },
-    placement::{is_otadata, touches},
+    placement::{is_otadata, place_of, touches},
 };
 use esp_idf_part::{DataType, Partition, SubType, Type};
-use std::ops::Range;
 
 /// From this type on, partitions are the application's own.
 const FIRST_OWN: u8 = 0x40;
@@ -64,7 +63,7 @@ fn held(partition: &Partition) -> Option<Held> {
 fn overwritten(flash: &Flash<'_>, document: &Document) -> Vec<Finding> {
     let mut found = Vec::new();
     for partition in flash.partitions() {
-        let (Some(held), place) = (held(partition), place(partition)) else { continue };
+        let (Some(held), place) = (held(partition), place_of(partition)) else { continue };
         for file in flash.files.iter().filter(|file| touches(&file.range(), &place)) {
             let start = place.start.max(file.at) - file.at;
             let end = place.end.min(file.range().end) - file.at;
@@ -98,13 +97,8 @@ fn otadata_kept(flash: &Flash<'_>, document: &Document) -> Option<Finding> {
         return None;
     }
     let has_app = flash.images.iter().any(|image| image.what.head.is_some());
-    let is_written = flash.files.iter().any(|file| touches(&file.range(), &place(otadata)));
+    let is_written = flash.files.iter().any(|file| touches(&file.range(), &place_of(otadata)));
     let message =
         "writes an app and leaves otadata as it is: a board that was updated keeps its app";
     (has_app && !is_written).then(|| Code::OtadataKept.of(&document.path, message))
-}
-
-fn place(partition: &Partition) -> Range<u64> {
-    let start = u64::from(partition.offset());
-    start..start + u64::from(partition.size())
 }

@@ -167,6 +167,7 @@ const RULES: &[(&str, Break)] = &[
     ("link-insecure", |s| {
         s.edit(DESCRIPTOR, |d| d["path"] = format!("HTTP://a.example/lamp/{APP}").into());
     }),
+    #[cfg(unix)]
     ("file-missing", |s| {
         std::os::unix::fs::symlink("nowhere", s.path("other.bin")).unwrap();
     }),

@@ -8,6 +8,7 @@ use base64::prelude::{BASE64_STANDARD, Engine};
 use serde_json::Value;
 use std::{collections::BTreeSet, fs};
 use tempfile::TempDir;
+use towline_descriptor::Chip;
 use xtask::keys::SecretKey;
 
 const DESCRIPTOR: &str = "ota/stable/esp32c3.json";
@@ -177,6 +178,45 @@ fn each_step_back_is_found_by_its_code_and_nothing_else() {
         fs::remove_dir_all(published).unwrap();
         found
     });
+}
+
+#[test]
+fn a_channel_that_no_key_may_sign_for_is_found_by_its_code() {
+    let project = Project::new(&[Chip::Esp32c3]);
+    let config = project.read("towline.toml");
+    project.write("towline.toml", config.replace("[defaults]", "[channels.stable]\n[defaults]"));
+    project.done(&["keys", "init", "--channel", "stable"]);
+    project.build(&[Chip::Esp32c3], "1.0.0").done(&["release"]);
+    index(&project, |index| {
+        let mut other = index["channels"][0].clone();
+        other["name"] = "testing".into();
+        index["channels"].as_array_mut().unwrap().push(other);
+    });
+    assert_eq!(codes(&project, 0, &[]), BTreeSet::from(["role-missing".to_owned()]));
+}
+
+#[test]
+fn a_site_that_is_no_longer_signed_is_found_by_its_code() {
+    let (published, project) = (signed(), Project::new(&[Chip::Esp32c3, Chip::Esp32s3]));
+    project.build(&[Chip::Esp32c3, Chip::Esp32s3], "1.0.0").done(&["release"]);
+    let published = published.path("dist/site");
+    let found = codes(&project, 0, &["--against", published.to_str().unwrap()]);
+    // With the signatures went what they are verified by.
+    let expected = ["root-missing", "signature-gone"].map(str::to_owned);
+    assert_eq!(found, BTreeSet::from(expected));
+}
+
+#[test]
+fn keys_that_lie_in_the_repository_are_found_by_their_code() {
+    let project = signed();
+    fs::create_dir(project.path("keys")).unwrap();
+    let keys = project.path("keys");
+    let output =
+        project.xtask_with(&["check", "--json"], &[("TOWLINE_KEYS", keys.to_str().unwrap())]);
+    let shown = text(&output.stdout);
+    let json: Value = serde_json::from_str(&shown).unwrap();
+    let found: Vec<_> = json["problems"].as_array().unwrap().iter().map(|p| &p["code"]).collect();
+    assert_eq!(found, ["keys-in-repository"], "{shown}{}", text(&output.stderr));
 }
 
 #[test]
