@@ -14,7 +14,8 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
-    thread::{self, ScopedJoinHandle},
+    sync::{Condvar, Mutex},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -30,8 +31,7 @@ pub(crate) struct Args {
     /// List the steps.
     #[arg(long)]
     list: bool,
-    /// How many steps run at once: 1, or 2 for those that mostly wait to run beside
-    /// the others.
+    /// How many steps run at once: 1, or 2 of those that do not build in one folder.
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
     jobs: u8,
 }
@@ -40,11 +40,34 @@ pub(crate) struct Args {
 struct Step {
     name: &'static str,
     command: Vec<String>,
+    /// This program, which takes the place of `cargo xtask`: that would wait for
+    /// those that build in the same folder.
+    xtask: Option<PathBuf>,
     dir: PathBuf,
     env: Vec<(&'static str, PathBuf)>,
     needs: &'static [Tools],
-    /// Whether it mostly waits, so that it may run beside those that follow it.
-    waits: bool,
+    lane: Lane,
+    /// The step that has to end before this one begins.
+    after: Option<&'static str>,
+}
+
+/// What a step is busy with. Two steps of one lane never run at once: cargo
+/// would let one of them wait for the other's target folder.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lane {
+    /// Builds the host's workspace.
+    Host,
+    /// Builds what runs on a chip, or with instrumentation.
+    Firmware,
+    /// The page, in a browser, which mostly waits.
+    Page,
+}
+
+/// How far a step is.
+enum Progress {
+    Waits,
+    Runs,
+    Ended(Outcome),
 }
 
 /// How a step went.
@@ -52,9 +75,6 @@ struct Outcome {
     passed: bool,
     time: Duration,
 }
-
-/// A step that runs beside others, and what it says.
-type Beside<'scope> = ScopedJoinHandle<'scope, (Outcome, Vec<u8>)>;
 
 /// What a step needs beside Rust.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -96,8 +116,12 @@ impl Step {
         Self { needs, ..self }
     }
 
-    fn waiting(self) -> Self {
-        Self { waits: true, ..self }
+    fn on(self, lane: Lane) -> Self {
+        Self { lane, ..self }
+    }
+
+    fn after(self, step: &'static str) -> Self {
+        Self { after: Some(step), ..self }
     }
 
     fn shown(&self) -> String {
@@ -105,9 +129,13 @@ impl Step {
     }
 
     fn command(&self) -> Command {
-        let mut command = toolchain::command(&self.command[0]);
+        let (program, args) = match &self.xtask {
+            Some(xtask) => (xtask.as_path(), &self.command[2..]),
+            None => (Path::new(&self.command[0]), &self.command[1..]),
+        };
+        let mut command = toolchain::command(program);
         command
-            .args(&self.command[1..])
+            .args(args)
             .current_dir(&self.dir)
             .envs(self.env.iter().map(|(key, value)| (key, value)))
             .env_remove("RUSTUP_TOOLCHAIN");
@@ -128,14 +156,19 @@ impl Step {
         Outcome { passed, time: start.elapsed() }
     }
 
-    /// Runs the step silently; returns what it said too.
-    fn run_silently(&self) -> (Outcome, Vec<u8>) {
+    /// Runs the step beside another one; what it says is seen when it has ended.
+    fn run_beside(&self, ui: Ui) -> Outcome {
+        ui.say(format_args!("{} (beside the others)", self.shown()));
         let start = Instant::now();
         let (passed, said) = match self.command().stdin(Stdio::null()).output() {
             Ok(output) => (output.status.success(), [output.stdout, output.stderr].concat()),
             Err(error) => (false, format!("{}\n", self.not_started(&error)).into_bytes()),
         };
-        (Outcome { passed, time: start.elapsed() }, said)
+        let outcome = Outcome { passed, time: start.elapsed() };
+        ui.say(self.shown());
+        // There is nobody to tell where it cannot be said.
+        let _ = io::stderr().write_all(&said);
+        outcome
     }
 
     fn not_started(&self, error: &io::Error) -> String {
@@ -200,7 +233,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
             _ => {}
         }
     }
-    let outcomes = run_all(&steps, args.jobs, ui)?;
+    let outcomes = run_all(&steps, args.jobs, ui);
     let mut rows = vec![["STEP", "RESULT", "TIME"].map(String::from)];
     rows.extend(steps.iter().zip(&outcomes).map(|(step, outcome)| {
         let result = if outcome.passed { "passed" } else { "FAILED" };
@@ -212,32 +245,50 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
 }
 
 /// Runs all steps, whether one fails or not, and returns how they went in their
-/// order. One of those that wait runs beside the others that come after it; its
-/// output is shown when it has ended.
-fn run_all(steps: &[Step], jobs: u8, ui: Ui) -> Result<Vec<Outcome>> {
-    thread::scope(|scope| {
-        let mut outcomes: Vec<Option<Outcome>> = steps.iter().map(|_| None).collect();
-        let mut beside: Option<(usize, Beside<'_>)> = None;
-        let join = |beside: Option<(usize, Beside<'_>)>, outcomes: &mut Vec<_>| {
-            let Some((at, handle)) = beside else { return Ok(()) };
-            let (outcome, said) = handle.join().expect("it does not panic");
-            ui.say(steps[at].shown());
-            io::stderr().write_all(&said)?;
-            outcomes[at] = Some(outcome);
-            anyhow::Ok(())
-        };
-        for (at, step) in steps.iter().enumerate() {
-            let is_last = at + 1 == steps.len();
-            if jobs == 1 || !step.waits || is_last {
-                outcomes[at] = Some(step.run(ui));
+/// order. What the first of those that run at once says is seen as it comes, what
+/// the other one says when it has ended.
+fn run_all(steps: &[Step], jobs: u8, ui: Ui) -> Vec<Outcome> {
+    let progress = Mutex::new(steps.iter().map(|_| Progress::Waits).collect::<Vec<_>>());
+    let ended = Condvar::new();
+    let work = |run: &dyn Fn(&Step) -> Outcome| {
+        let mut states = progress.lock().expect("no step panics");
+        while states.iter().any(|state| matches!(state, Progress::Waits)) {
+            let Some(at) = next(steps, &states) else {
+                states = ended.wait(states).expect("no step panics");
                 continue;
-            }
-            join(beside.take(), &mut outcomes)?;
-            ui.say(format_args!("{} (beside the others)", step.shown()));
-            beside = Some((at, scope.spawn(|| step.run_silently())));
+            };
+            states[at] = Progress::Runs;
+            drop(states);
+            let outcome = run(&steps[at]);
+            states = progress.lock().expect("no step panics");
+            states[at] = Progress::Ended(outcome);
+            ended.notify_all();
         }
-        join(beside, &mut outcomes)?;
-        Ok(outcomes.into_iter().map(|outcome| outcome.expect("each was run")).collect())
+    };
+    thread::scope(|scope| {
+        if jobs > 1 {
+            scope.spawn(|| work(&|step| step.run_beside(ui)));
+        }
+        work(&|step| step.run(ui));
+    });
+    let states = progress.into_inner().expect("no step panics").into_iter();
+    states
+        .map(|state| match state {
+            Progress::Ended(outcome) => outcome,
+            Progress::Waits | Progress::Runs => unreachable!("each was run"),
+        })
+        .collect()
+}
+
+/// Returns the first step that may begin now.
+fn next(steps: &[Step], states: &[Progress]) -> Option<usize> {
+    let all = || steps.iter().zip(states);
+    let is_free =
+        |lane| !all().any(|(step, state)| step.lane == lane && matches!(state, Progress::Runs));
+    let is_over =
+        |name| all().all(|(step, state)| step.name != name || matches!(state, Progress::Ended(_)));
+    all().position(|(step, state)| {
+        matches!(state, Progress::Waits) && is_free(step.lane) && step.after.is_none_or(is_over)
     })
 }
 
@@ -248,16 +299,18 @@ fn steps(root: &Path) -> Vec<Step> {
     let site = root.join("site");
     let oracles = tools::oracles_dir(root).join("bin");
     let automation = root.join(".github");
+    let program = env::current_exe().unwrap_or_default();
     let step = |name, command: &str, dir: &Path, env: &[(&'static str, &Path)]| Step {
         name,
         command: command.split(' ').map(str::to_owned).collect(),
+        xtask: command.starts_with("cargo xtask ").then(|| program.clone()),
         dir: dir.to_owned(),
         env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
         needs: &[],
-        waits: false,
+        lane: Lane::Host,
+        after: None,
     };
     let chromium = tools::chromium().unwrap_or_default();
-    let program = env::current_exe().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
     let oracle = |name: &str| oracles.join(name).display().to_string();
     let xtask = "cargo xtask";
@@ -268,7 +321,7 @@ fn steps(root: &Path) -> Vec<Step> {
     };
     vec![
         step("format", "cargo fmt --all --check", root, &[]),
-        step("format-firmware", "cargo fmt --all --check", &firmware, &[]),
+        step("format-firmware", "cargo fmt --all --check", &firmware, &[]).on(Lane::Firmware),
         step(
             "clippy",
             "cargo clippy --locked --workspace --all-targets --all-features -- -Dwarnings",
@@ -276,8 +329,10 @@ fn steps(root: &Path) -> Vec<Step> {
             &[],
         ),
         step("clippy-esp32c3", &clippy("esp32c3", "riscv32imc-unknown-none-elf"), &esp, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware]),
         step("clippy-esp32c6", &clippy("esp32c6", "riscv32imac-unknown-none-elf"), &esp, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware]),
         step(
             "clippy-virt",
@@ -287,6 +342,7 @@ fn steps(root: &Path) -> Vec<Step> {
             &firmware,
             &[],
         )
+        .on(Lane::Firmware)
         .needing(&[Tools::Firmware]),
         step(
             "release",
@@ -298,8 +354,11 @@ fn steps(root: &Path) -> Vec<Step> {
             root,
             &[],
         )
+        .on(Lane::Firmware)
         .needing(&[Tools::Firmware]),
-        step("check", &format!("{xtask} check {} --json", published.display()), root, &[]),
+        step("check", &format!("{xtask} check {} --json", published.display()), root, &[])
+            .on(Lane::Firmware)
+            .after("release"),
         step(
             "page",
             "npm test",
@@ -311,8 +370,9 @@ fn steps(root: &Path) -> Vec<Step> {
                 ("XTASK", &program),
             ],
         )
-        .needing(&[Tools::Page])
-        .waiting(),
+        .on(Lane::Page)
+        .after("check")
+        .needing(&[Tools::Page]),
         step("test", "cargo test --locked --workspace --all-features", root, &[]).needing(&[
             Tools::Firmware,
             Tools::Oracles,
@@ -327,17 +387,22 @@ fn steps(root: &Path) -> Vec<Step> {
         )
         .needing(&[Tools::Firmware]),
         step("virt-update", &format!("{xtask} virt update"), root, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-trust", &format!("{xtask} virt trust"), root, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-attacks", &format!("{xtask} virt attacks"), root, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-powercut", &format!("{xtask} virt powercut --cuts 20 --seed 7"), root, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware, Tools::Machine]),
         step("virt-figures", &format!("{xtask} virt figures"), root, &[])
+            .on(Lane::Firmware)
             .needing(&[Tools::Firmware, Tools::Machine]),
-        step("format-fuzz", "cargo fmt --check", &fuzz, &[]),
-        step("fuzz", "./smoke", &fuzz, &[]).needing(&[Tools::Fuzz]),
+        step("format-fuzz", "cargo fmt --check", &fuzz, &[]).on(Lane::Firmware),
+        step("fuzz", "./smoke", &fuzz, &[]).on(Lane::Firmware).needing(&[Tools::Fuzz]),
         step("docs", "cargo doc --locked --workspace --no-deps --all-features", root, &[deny]),
         step("actionlint", &format!("{} -no-color", oracle("actionlint")), root, &[])
             .needing(&[Tools::Oracles]),
@@ -357,45 +422,61 @@ mod tests {
 
     fn step(name: &'static str, script: &str, dir: &Path) -> Step {
         let command = ["sh", "-c", script].map(str::to_owned).into();
-        Step { name, command, dir: dir.to_owned(), env: Vec::new(), needs: &[], waits: false }
+        Step {
+            name,
+            command,
+            xtask: None,
+            dir: dir.to_owned(),
+            env: Vec::new(),
+            needs: &[],
+            lane: Lane::Host,
+            after: None,
+        }
     }
 
-    /// The first one ends only if the second one runs while it does.
+    fn passed(steps: &[Step], jobs: u8) -> Vec<bool> {
+        run_all(steps, jobs, Ui::new(true)).iter().map(|outcome| outcome.passed).collect()
+    }
+
+    /// Waits for a file that another step makes.
+    const WAIT: &str =
+        "n=0; until [ -e there ]; do n=$((n+1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done";
+
+    /// The first one ends only if the third one runs while it does.
     #[test]
-    fn a_step_that_waits_runs_beside_those_that_follow_and_none_stops_another() {
+    fn steps_of_two_lanes_run_at_once_and_none_that_fails_stops_another() {
         let dir = tempfile::tempdir().unwrap();
-        let wait =
-            "n=0; until [ -e there ]; do n=$((n+1)); [ $n -lt 600 ] || exit 1; sleep 0.1; done";
-        let steps = || {
-            vec![
-                step("wait", wait, dir.path()).waiting(),
-                step("fail", "exit 3", dir.path()),
-                step("make", "touch there", dir.path()),
-                // Alone at the end there is nothing to run beside.
-                step("last", "true", dir.path()).waiting(),
-            ]
-        };
-        let passed = |jobs| {
-            let outcomes = run_all(&steps(), jobs, Ui::new(true)).unwrap();
-            outcomes.iter().map(|outcome| outcome.passed).collect::<Vec<_>>()
-        };
-        assert_eq!(passed(2), [true, false, true, true]);
-        // One after the other, in their order.
-        std::fs::remove_file(dir.path().join("there")).unwrap();
-        let steps =
-            [step("make", "touch there", dir.path()), step("wait", wait, dir.path()).waiting()];
-        let outcomes = run_all(&steps, 1, Ui::new(true)).unwrap();
-        assert!(outcomes.iter().all(|outcome| outcome.passed));
+        let steps = [
+            step("wait", WAIT, dir.path()).on(Lane::Page),
+            step("fail", "exit 3", dir.path()),
+            step("make", "touch there", dir.path()),
+        ];
+        assert_eq!(passed(&steps, 2), [true, false, true]);
+    }
+
+    #[test]
+    fn steps_of_one_lane_and_steps_that_need_another_run_one_after_the_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let alone = "mkdir alone && sleep 0.2 && rmdir alone";
+        let steps = [
+            step("page", "[ -e there ]", dir.path()).on(Lane::Page).after("make"),
+            step("one", alone, dir.path()),
+            step("two", alone, dir.path()),
+            step("make", "sleep 0.2; touch there", dir.path()).on(Lane::Firmware),
+            step("alone", "true", dir.path()).after("a step that was not asked for"),
+        ];
+        for jobs in [1, 2] {
+            assert_eq!(passed(&steps, jobs), [true; 5], "{jobs} at once");
+            std::fs::remove_file(dir.path().join("there")).unwrap();
+        }
     }
 
     #[test]
     fn a_step_that_cannot_be_started_has_failed_and_the_others_run() {
         let dir = tempfile::tempdir().unwrap();
         let missing = || Step { command: vec!["./missing".into()], ..step("no", "", dir.path()) };
-        let steps = [missing().waiting(), missing(), step("last", "true", dir.path())];
-        let outcomes = run_all(&steps, 2, Ui::new(true)).unwrap();
-        let passed: Vec<_> = outcomes.iter().map(|outcome| outcome.passed).collect();
-        assert_eq!(passed, [false, false, true]);
+        let steps = [missing().on(Lane::Page), missing(), step("last", "true", dir.path())];
+        assert_eq!(passed(&steps, 2), [false, false, true]);
     }
 
     #[test]
@@ -406,11 +487,20 @@ mod tests {
     }
 
     #[test]
-    fn the_page_runs_beside_the_tests_once_there_is_a_site() {
+    fn the_page_waits_for_a_site_that_was_checked() {
         let steps = steps(Path::new("/nowhere"));
-        let at = |name| steps.iter().position(|step| step.name == name).unwrap();
-        assert!(at("release") < at("check") && at("check") < at("page") && at("page") < at("test"));
-        let waiting: Vec<_> = steps.iter().filter(|s| s.waits).map(|s| s.name).collect();
-        assert_eq!(waiting, ["page"]);
+        let after = |name| steps.iter().find(|step| step.name == name).unwrap().after;
+        assert_eq!((after("page"), after("check")), (Some("check"), Some("release")));
+        let on = |lane| steps.iter().filter(move |step| step.lane == lane).map(|step| step.name);
+        assert_eq!(on(Lane::Page).collect::<Vec<_>>(), ["page"]);
+        assert!(on(Lane::Host).eq([
+            "format",
+            "clippy",
+            "test",
+            "generated",
+            "docs",
+            "actionlint",
+            "zizmor"
+        ]));
     }
 }
