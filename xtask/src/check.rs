@@ -48,6 +48,7 @@ use crate::{
 };
 use facts::{AllFacts, Facts};
 use host::Host;
+pub(crate) use host::monthly_limit;
 use http::{Devices, Use, Uses};
 use index::{is_index, read_closely, read_index};
 use rayon::prelude::*;

@@ -6,8 +6,8 @@ use crate::commands::publish;
 use crate::commands::{generate, init, new};
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, keys, man, merge, nginx, notes, plan,
-        policy, push, release, rollout, serve, sim, site, virt,
+        build, check, ci, completions, doctor, edit, flash, fleet, keys, man, merge, nginx, notes,
+        plan, policy, push, release, rollout, serve, sim, site, virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -77,6 +77,7 @@ enum Command {
     Flash(flash::Args),
     Push(push::Args),
     Sim(sim::Args),
+    Fleet(fleet::Args),
     Virt(virt::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -179,6 +180,7 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Flash(args) => flash::run(&global, &args),
         Command::Push(args) => push::run(&global, &args),
         Command::Sim(args) => sim::run(&global, &args),
+        Command::Fleet(args) => fleet::run(&global, &args),
         Command::Virt(args) => virt::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

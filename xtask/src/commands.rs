@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod doctor;
 pub(crate) mod edit;
 pub(crate) mod flash;
+pub(crate) mod fleet;
 #[cfg(feature = "new")]
 pub(crate) mod generate;
 #[cfg(feature = "new")]

@@ -33,6 +33,7 @@ pub mod config;
 pub mod demo;
 pub mod disk;
 pub mod flash;
+pub mod fleet;
 #[cfg(feature = "github")]
 pub mod github;
 pub mod image;

@@ -11,14 +11,17 @@
 //! ask, where they are, and when their users agree. The same seed gives the
 //! same course.
 
+mod chance;
 mod chart;
 mod device;
 mod fleet;
-mod svg;
+pub(crate) mod svg;
 
 pub use chart::{chart, headline};
 pub use fleet::{Change, Duration, Fleet, InvalidDuration, InvalidRun, InvalidStage, Run, Stage};
 pub use svg::svg;
+
+pub(crate) use chance::{Born, Chance};
 
 use crate::{
     channel::{Channels, Terms},
@@ -29,7 +32,7 @@ use crate::{
 };
 use rayon::prelude::*;
 use serde::Serialize;
-use towline::Reason;
+use towline::{Reason, Running};
 use towline_descriptor::{Descriptor, Rollout, Version};
 
 /// Points of time at which the fleet is counted, beside the start.
@@ -93,6 +96,35 @@ pub struct Board<'a> {
     pub record: &'a Record,
 }
 
+impl<'a> Board<'a> {
+    /// Returns what a device with this id knows of itself.
+    pub(crate) fn running(
+        &self,
+        version: Version,
+        id: &'a [u8; 8],
+        utc_offset: i16,
+        groups: &'a [&'a str],
+    ) -> Running<'a> {
+        let target = &self.record.targets[self.target];
+        Running {
+            project: self.project,
+            version: Some(version),
+            chip: target.chip,
+            target: Some(self.target.as_str()),
+            channel: Some(self.channel.as_str()),
+            // As long as a MAC address.
+            id: &id[..6],
+            groups,
+            now: None,
+            utc_offset,
+            by_user: false,
+            switched: false,
+            secure_version: 0,
+            slot_size: target.slot_size.unwrap_or(u32::MAX),
+        }
+    }
+}
+
 /// Why a device does not run the offered release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
@@ -102,6 +134,12 @@ pub enum Wait {
     Unasked,
     /// It has installed a release on the way.
     OnTheWay,
+    /// It downloads a release.
+    Loading,
+    /// Its last download was broken off.
+    BrokenOff,
+    /// Its host did not answer, or refused.
+    NoAnswer,
     /// Its last poll ended so.
     Told(Reason),
 }
@@ -113,6 +151,9 @@ impl Wait {
             Self::Off => "switched off".into(),
             Self::Unasked => "has not asked yet".into(),
             Self::OnTheWay => "on the way up".into(),
+            Self::Loading => "downloads it".into(),
+            Self::BrokenOff => "its download was broken off".into(),
+            Self::NoAnswer => "no answer of the host".into(),
             Self::Told(Reason::NotInRollout) => "not in the rollout yet".into(),
             Self::Told(Reason::Paused) => "rollout paused".into(),
             Self::Told(Reason::OutsideWindow) => "asked outside the window".into(),
@@ -122,6 +163,7 @@ impl Wait {
             Self::Told(Reason::NotForThisDevice) => "for other devices or groups".into(),
             Self::Told(Reason::TooOld) => "too old, and no way up".into(),
             Self::Told(Reason::Downgrade) => "runs a newer version".into(),
+            Self::Told(Reason::RolledBack) => "went back from it".into(),
             Self::Told(reason) => reason.to_string(),
         }
     }
@@ -130,18 +172,21 @@ impl Wait {
     fn order(self) -> usize {
         match self {
             Self::OnTheWay => 0,
-            Self::Told(Reason::OutsideWindow) => 1,
-            Self::Told(Reason::NeedsApproval) => 2,
-            Self::Told(Reason::NotInRollout) => 3,
-            Self::Told(Reason::Paused) => 4,
-            Self::Told(Reason::NotYet) => 5,
-            Self::Told(Reason::Ended) => 6,
-            Self::Told(Reason::NotForThisDevice) => 7,
-            Self::Told(Reason::TooOld) => 8,
-            Self::Told(Reason::Downgrade) => 9,
-            Self::Told(_) => 10,
-            Self::Unasked => 11,
-            Self::Off => 12,
+            Self::Loading => 1,
+            Self::BrokenOff => 2,
+            Self::NoAnswer => 3,
+            Self::Told(Reason::OutsideWindow) => 4,
+            Self::Told(Reason::NeedsApproval) => 5,
+            Self::Told(Reason::NotInRollout) => 6,
+            Self::Told(Reason::Paused) => 7,
+            Self::Told(Reason::NotYet) => 8,
+            Self::Told(Reason::Ended) => 9,
+            Self::Told(Reason::NotForThisDevice) => 10,
+            Self::Told(Reason::TooOld) => 11,
+            Self::Told(Reason::Downgrade) => 12,
+            Self::Told(_) => 13,
+            Self::Unasked => 14,
+            Self::Off => 15,
         }
     }
 }
@@ -181,25 +226,10 @@ impl Course {
 /// # Panics
 /// If a descriptor is not one that devices read.
 pub fn simulate(fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) -> Course {
-    let mut documents: Vec<_> = phases.iter().map(|phase| phase.document.clone()).collect();
-    let offers: Vec<_> = phases
-        .iter()
-        .zip(&mut documents)
-        .map(|(phase, document)| {
-            (phase.at, Descriptor::parse(document).expect("what is rendered can be read"))
-        })
-        .collect();
-    let goal = &offers[0].1;
-    let mut versions = vec![goal.version.clone()];
-    let steps = goal.steps.iter().map(|step| &step.version);
-    for version in steps.chain(fleet.runs.iter().map(|run| &run.version)) {
-        if !versions.contains(version) {
-            versions.push(version.clone());
-        }
-    }
-    versions[1..].sort_by(|a, b| b.precedence(a));
-    let times: Vec<_> =
-        (0..=TICKS as u64).map(|tick| tick * fleet.span.seconds() / TICKS as u64).collect();
+    let mut documents = documents(phases);
+    let offers = offers(phases, &mut documents);
+    let versions = versions(fleet, &offers[0].1);
+    let times = times(fleet);
     let tally = (0..fleet.devices)
         .into_par_iter()
         .fold(
@@ -212,36 +242,63 @@ pub fn simulate(fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) -> Course {
             },
         )
         .reduce(|| Tally::new(versions.len(), times.len()), Tally::merge);
-    let mut waits: Vec<_> =
-        tally.waits.into_iter().map(|(wait, changes)| (wait, sums(&changes))).collect();
-    waits.sort_by_key(|(wait, _)| wait.order());
-    waits.retain(|(_, counts)| counts.iter().any(|count| *count > 0));
-    Course {
-        devices: fleet.devices,
-        goal: goal.version.clone(),
-        versions: versions.into_iter().zip(tally.versions.iter().map(|c| sums(c))).collect(),
-        times,
-        waits,
+    tally.course(fleet, versions, times)
+}
+
+/// Returns what devices read in each phase, for [`offers`] to be read in.
+pub(crate) fn documents(phases: &[Phase]) -> Vec<Vec<u8>> {
+    phases.iter().map(|phase| phase.document.clone()).collect()
+}
+
+/// Returns the descriptor of each phase, and the second at which it begins.
+///
+/// # Panics
+/// If a descriptor is not one that devices read.
+pub(crate) fn offers<'d>(
+    phases: &[Phase],
+    documents: &'d mut [Vec<u8>],
+) -> Vec<(u64, Descriptor<'d>)> {
+    let parse = |document| Descriptor::parse(document).expect("what is rendered can be read");
+    let offers = phases.iter().zip(documents);
+    offers.map(|(phase, document)| (phase.at, parse(document.as_mut_slice()))).collect()
+}
+
+/// Returns the versions that devices run: the offered one, then the others from
+/// the newest to the oldest.
+pub(crate) fn versions(fleet: &Fleet, goal: &Descriptor<'_>) -> Vec<Version> {
+    let mut versions = vec![goal.version.clone()];
+    let steps = goal.steps.iter().map(|step| &step.version);
+    for version in steps.chain(fleet.runs.iter().map(|run| &run.version)) {
+        if !versions.contains(version) {
+            versions.push(version.clone());
+        }
     }
+    versions[1..].sort_by(|a, b| b.precedence(a));
+    versions
+}
+
+/// Returns the seconds from the start at which a fleet is counted.
+pub(crate) fn times(fleet: &Fleet) -> Vec<u64> {
+    (0..=TICKS as u64).map(|tick| tick * fleet.span.seconds() / TICKS as u64).collect()
 }
 
 /// Changes from each count to the next.
-struct Tally {
+pub(crate) struct Tally {
     versions: Vec<Vec<i32>>,
     waits: Vec<(Wait, Vec<i32>)>,
     ticks: usize,
 }
 
 /// How a device is: the place of its version in the list, and why it waits.
-type State = (usize, Option<Wait>);
+pub(crate) type State = (usize, Option<Wait>);
 
 impl Tally {
-    fn new(versions: usize, ticks: usize) -> Self {
+    pub(crate) fn new(versions: usize, ticks: usize) -> Self {
         Self { versions: vec![vec![0; ticks]; versions], waits: Vec::new(), ticks }
     }
 
     /// Counts a device whose state changes at a tick.
-    fn count(&mut self, tick: usize, old: Option<State>, new: State) {
+    pub(crate) fn count(&mut self, tick: usize, old: Option<State>, new: State) {
         if tick >= self.ticks {
             return;
         }
@@ -260,6 +317,21 @@ impl Tally {
             self.waits.len() - 1
         });
         &mut self.waits[index].1
+    }
+
+    /// Returns what was counted.
+    pub(crate) fn course(self, fleet: &Fleet, versions: Vec<Version>, times: Vec<u64>) -> Course {
+        let mut waits: Vec<_> =
+            self.waits.into_iter().map(|(wait, changes)| (wait, sums(&changes))).collect();
+        waits.sort_by_key(|(wait, _)| wait.order());
+        waits.retain(|(_, counts)| counts.iter().any(|count| *count > 0));
+        Course {
+            devices: fleet.devices,
+            goal: versions[0].clone(),
+            versions: versions.into_iter().zip(self.versions.iter().map(|c| sums(c))).collect(),
+            times,
+            waits,
+        }
     }
 
     fn merge(mut self, other: Self) -> Self {

@@ -273,7 +273,7 @@ fn agree(offered: Option<&str>, own: Option<&str>) -> bool {
 impl Reason {
     /// Returns whether the same offer meets the same answer until the device is
     /// reset, whatever the time is and whoever asks.
-    pub(crate) fn lasts_until_reset(self) -> bool {
+    pub fn lasts_until_reset(self) -> bool {
         match self {
             Self::UpToDate
             | Self::Downgrade

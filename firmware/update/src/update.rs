@@ -526,12 +526,19 @@ impl<F, N> From<Refusal> for UpdateError<F, N> {
 
 impl<F, N> UpdateError<F, N> {
     /// Returns whether the channel was reached all the same: enough of its keys
-    /// signed the descriptor that is refused.
+    /// signed the descriptor that is refused, or its host, whose certificate was
+    /// checked, has too much to do.
     ///
     /// Firmware that got so far has proven itself. On trial, that the host was
     /// given up by its publisher for a while bars no release.
     pub fn is_from_channel(&self) -> bool {
-        matches!(self, Self::Trust(TrustError::Expired | TrustError::Replayed))
+        match self {
+            Self::Trust(TrustError::Expired | TrustError::Replayed) => true,
+            Self::DescriptorFetch(HttpError::Status(status)) => {
+                HttpError::<()>::Status(*status).is_passing()
+            }
+            _ => false,
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub(super) struct Host {
     max_file: Option<u64>,
     /// The most files, if nobody pays for more.
     max_files: Option<usize>,
+    /// The bytes a month from which on it asks its users to send less.
+    max_month: Option<u64>,
 }
 
 /// Those with limits that they publish:
@@ -32,6 +34,7 @@ const HOSTS: [Host; 3] = [
         max_site: Some(1 << 30),
         max_file: None,
         max_files: None,
+        max_month: Some(100_000_000_000),
     },
     Host {
         name: "Cloudflare Pages",
@@ -40,6 +43,7 @@ const HOSTS: [Host; 3] = [
         max_site: None,
         max_file: Some(25 << 20),
         max_files: Some(20_000),
+        max_month: None,
     },
     Host {
         name: "GitLab Pages",
@@ -48,8 +52,15 @@ const HOSTS: [Host; 3] = [
         max_site: Some(1 << 30),
         max_file: None,
         max_files: Some(200_000),
+        max_month: None,
     },
 ];
+
+/// Returns the name of the host of a URL, if it is a known one, and the bytes that
+/// it sends in a month, if it limits them.
+pub(crate) fn monthly_limit(url: &str) -> Option<(&'static str, Option<u64>)> {
+    Host::of_url(url).map(|host| (host.name, host.max_month))
+}
 
 impl Host {
     /// Returns the host of a URL, if it is one of these.

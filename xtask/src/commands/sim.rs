@@ -1,6 +1,6 @@
 //! `sim`: a device on this machine, or a fleet on paper.
 
-mod rollout;
+pub(crate) mod rollout;
 mod serve;
 
 use super::print_json;

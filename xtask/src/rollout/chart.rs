@@ -109,6 +109,9 @@ fn bar(course: &Course, tick: usize) -> String {
 fn symbol(wait: Wait) -> char {
     match wait {
         Wait::OnTheWay => '\u{2593}',
+        Wait::Loading => '>',
+        Wait::BrokenOff => '/',
+        Wait::NoAnswer => '#',
         Wait::Unasked => '?',
         Wait::Off => '-',
         Wait::Told(Reason::NotInRollout) => '\u{b7}',

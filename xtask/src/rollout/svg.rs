@@ -9,14 +9,14 @@ use std::fmt::Write;
 use towline::Reason;
 
 /// Left and right edge of both diagrams.
-const LEFT: f64 = 60.0;
-const RIGHT: f64 = 930.0;
+pub(crate) const LEFT: f64 = 60.0;
+pub(crate) const RIGHT: f64 = 930.0;
 /// Distance of two lines of a legend.
 const LINE: f64 = 22.0;
 
 /// Colours of light and dark ground. What waits for people or for the
 /// publisher is warm, what waits for a time is cool.
-const STYLE: &str = "
+pub(crate) const STYLE: &str = "
 svg{font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif;background:#fff}
 .ground{fill:#fff}text{fill:#13202c}.quiet{fill:#51616f}.title{font-size:19px;font-weight:600}
 .head{font-weight:600}.grid{stroke:#dbe2e9}.stage{stroke:#13202c;stroke-dasharray:4 4}
@@ -33,6 +33,48 @@ svg{font:13px system-ui,-apple-system,\"Segoe UI\",Roboto,sans-serif;background:
 
 /// Draws a course.
 pub fn svg(course: &Course, fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) -> String {
+    let title =
+        format!("Rollout of {} {} to {} devices", board.project, course.goal, course.devices);
+    let (mut body, lines) = head(course, fleet, board, &title);
+    let y = areas(&mut body, 110.0, course, phases);
+    let stages = stages(phases);
+    let desc = format!("{} Stages: {stages}. {}", lines.join(" "), at_the_end(course));
+    picture(y + 8.0, &title, &desc, STYLE, &body)
+}
+
+/// Begins a picture with its title and two lines, which are returned too.
+pub(crate) fn head(
+    course: &Course,
+    fleet: &Fleet,
+    board: &Board<'_>,
+    title: &str,
+) -> (String, [String; 2]) {
+    let channel = format!(
+        "Channel {}, target {}, a poll every {}.",
+        board.channel, board.target, fleet.period
+    );
+    let reached = format!("The release runs on {}.", summary(course));
+    let mut body = String::new();
+    text(&mut body, LEFT, 34.0, "title", "start", title);
+    text(&mut body, LEFT, 57.0, "quiet", "start", &channel);
+    text(&mut body, LEFT, 77.0, "quiet", "start", &reached);
+    (body, [channel, reached])
+}
+
+/// Says how far the release is rolled out when.
+pub(crate) fn stages(phases: &[Phase]) -> String {
+    let stages: Vec<_> = phases
+        .iter()
+        .map(|phase| match phase.at {
+            0 => format!("{} at the start", stage_text(phase.rollout)),
+            at => format!("{} after {}", stage_text(phase.rollout), Duration::from_seconds(at)),
+        })
+        .collect();
+    stages.join(", ")
+}
+
+/// Draws what devices run, and why others wait. Returns where it ends.
+pub(crate) fn areas(body: &mut String, top: f64, course: &Course, phases: &[Phase]) -> f64 {
     let versions: Vec<_> = course
         .versions
         .iter()
@@ -48,42 +90,22 @@ pub fn svg(course: &Course, fleet: &Fleet, board: &Board<'_>, phases: &[Phase]) 
         .iter()
         .map(|(wait, counts)| Layer { class: class(*wait), label: wait.label(), counts })
         .collect();
-    let title =
-        format!("Rollout of {} {} to {} devices", board.project, course.goal, course.devices);
-    let channel = format!(
-        "Channel {}, target {}, a poll every {}.",
-        board.channel, board.target, fleet.period
-    );
-    let reached = format!("The release runs on {}.", summary(course));
-    let stages: Vec<_> = phases
-        .iter()
-        .map(|phase| match phase.at {
-            0 => format!("{} at the start", stage_text(phase.rollout)),
-            at => format!("{} after {}", stage_text(phase.rollout), Duration::from_seconds(at)),
-        })
-        .collect();
-    let mut body = String::new();
-    text(&mut body, LEFT, 34.0, "title", "start", &title);
-    text(&mut body, LEFT, 57.0, "quiet", "start", &channel);
-    text(&mut body, LEFT, 77.0, "quiet", "start", &reached);
-    text(&mut body, LEFT, 110.0, "head", "start", "What devices run");
-    text(&mut body, RIGHT, 110.0, "quiet", "end", "Percentages in the lists: at the end");
-    let what_runs = Diagram { top: 156.0, height: 210.0, course };
-    what_runs.draw(&mut body, &versions);
-    what_runs.stages(&mut body, phases);
+    text(body, LEFT, top, "head", "start", "What devices run");
+    text(body, RIGHT, top, "quiet", "end", "Percentages in the lists: at the end");
+    let what_runs = Diagram { top: top + 46.0, height: 210.0, course };
+    what_runs.draw(body, &versions);
+    what_runs.stages(body, phases);
     let mut y = what_runs.bottom() + 46.0;
-    y = legend(&mut body, y, course, &versions);
+    y = legend(body, y, course, &versions);
     if !waits.is_empty() {
         y += 20.0;
-        text(&mut body, LEFT, y, "head", "start", "Why others wait");
+        text(body, LEFT, y, "head", "start", "Why others wait");
         let why = Diagram { top: y + 14.0, height: 150.0, course };
-        why.draw(&mut body, &waits);
-        why.marks(&mut body, phases);
-        y = legend(&mut body, why.bottom() + 46.0, course, &waits);
+        why.draw(body, &waits);
+        why.marks(body, phases);
+        y = legend(body, why.bottom() + 46.0, course, &waits);
     }
-    let stages = stages.join(", ");
-    let desc = format!("{channel} {reached} Stages: {stages}. {}", at_the_end(course));
-    picture(y + 8.0, &title, &desc, STYLE, &body)
+    y
 }
 
 /// Returns the colour of a version: one for the goal, some for those on the
@@ -100,7 +122,9 @@ fn index_of_colour(course: &Course, index: usize) -> usize {
 
 fn class(wait: Wait) -> &'static str {
     match wait {
-        Wait::OnTheWay => "way",
+        Wait::OnTheWay | Wait::Loading => "way",
+        Wait::BrokenOff => "user",
+        Wait::NoAnswer => "paused",
         Wait::Unasked => "unasked",
         Wait::Off => "off",
         Wait::Told(Reason::OutsideWindow) => "window",
@@ -112,7 +136,7 @@ fn class(wait: Wait) -> &'static str {
     }
 }
 
-fn at_the_end(course: &Course) -> String {
+pub(crate) fn at_the_end(course: &Course) -> String {
     let last = course.times.len() - 1;
     let mut parts = vec![format!("{} run {}", course.done()[last], course.goal)];
     for (wait, counts) in course.waits.iter().filter(|(_, counts)| counts[last] > 0) {
@@ -142,7 +166,7 @@ impl Diagram<'_> {
 
     fn x(&self, at: u64) -> f64 {
         let span = self.course.times.last().copied().unwrap_or(1).max(1);
-        LEFT + (RIGHT - LEFT) * at as f64 / span as f64
+        x(at, span)
     }
 
     fn y(&self, count: u64) -> f64 {
@@ -189,15 +213,7 @@ impl Diagram<'_> {
 
     fn axis(&self, body: &mut String) {
         let span = self.course.times.last().copied().unwrap_or(1).max(1);
-        let hours = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672, 2688];
-        let step = hours.iter().map(|hours| hours * 3600).find(|step| span / step <= 10);
-        for at in (0..=span).step_by(step.unwrap_or(span) as usize) {
-            let label = match at {
-                0 => "start".into(),
-                at => Duration::from_seconds(at).to_string(),
-            };
-            text(body, self.x(at), self.bottom() + 18.0, "quiet", "middle", &label);
-        }
+        axis(body, span, self.bottom());
     }
 
     /// Marks the stages with a line each.
@@ -229,6 +245,24 @@ impl Diagram<'_> {
             text(body, x, y, "head", anchor, &label);
         }
     }
+}
+
+/// Writes times below a diagram of so many seconds.
+pub(crate) fn axis(body: &mut String, span: u64, bottom: f64) {
+    let hours = [1, 2, 3, 6, 12, 24, 48, 96, 168, 336, 672, 2688];
+    let step = hours.iter().map(|hours| hours * 3600).find(|step| span / step <= 10);
+    for at in (0..=span).step_by(step.unwrap_or(span) as usize) {
+        let label = match at {
+            0 => "start".into(),
+            at => Duration::from_seconds(at).to_string(),
+        };
+        text(body, x(at, span), bottom + 18.0, "quiet", "middle", &label);
+    }
+}
+
+/// Returns where a second is.
+pub(crate) fn x(at: u64, span: u64) -> f64 {
+    LEFT + (RIGHT - LEFT) * at as f64 / span as f64
 }
 
 /// Lists layers in three columns, with their counts at the end. Returns where it ends.

@@ -16,7 +16,7 @@ use std::{
     process::ExitCode,
     time::{SystemTime, UNIX_EPOCH},
 };
-use towline_descriptor::Share;
+use towline_descriptor::{Share, Version};
 
 /// Show who would get a release when, for a fleet on paper.
 ///
@@ -96,7 +96,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         period: args.period,
         span: span(args),
         start: args.start.map_or_else(today, Ok)?,
-        runs: runs(args, record, &releases)?,
+        runs: runs(&args.from, || newest_before(&releases, &args.target, &record.version))?,
         offline: args.offline,
         agree_after: args.agree_after,
         seed: args.seed,
@@ -135,32 +135,40 @@ fn span(args: &Args) -> Duration {
     Duration::from_days(days)
 }
 
-/// Returns what the fleet runs, so that it adds up to all of it.
-fn runs(args: &Args, record: &Record, releases: &[Record]) -> Result<Vec<Run>> {
-    let mut runs = args.from.clone();
+/// Returns what the fleet runs, so that it adds up to all of it; `before` is what
+/// the rest runs.
+pub(crate) fn runs(given: &[Run], before: impl FnOnce() -> Result<Version>) -> Result<Vec<Run>> {
+    let mut runs = given.to_vec();
     let given: u32 = runs.iter().map(|run| u32::from(run.share.hundredths())).sum();
     let rest = u32::from(Share::ALL.hundredths()).checked_sub(given);
     let rest = rest.context("--from: the shares add up to more than 100 %")?;
     if let Some(share) = u16::try_from(rest).ok().filter(|rest| *rest > 0) {
-        let before = releases
-            .iter()
-            .filter(|release| release.targets.contains_key(&args.target))
-            .filter(|release| release.version.precedence(&record.version).is_lt())
-            .max_by(|a, b| a.version.precedence(&b.version));
-        let version = before.map(|release| release.version.clone()).ok_or_else(|| {
-            let message =
-                format!("there is no release of {} before {}", args.target, record.version);
-            Hinted::new(message, "say what the fleet runs: `--from 0.9.0=100%`")
-        })?;
         let share = Share::from_hundredths(share).context("at most all")?;
-        runs.push(Run { version, share });
+        runs.push(Run { version: before()?, share });
     }
     Ok(runs)
 }
 
+/// Returns the newest release of a target before a version.
+pub(crate) fn newest_before(
+    releases: &[Record],
+    target: &TargetName,
+    version: &Version,
+) -> Result<Version> {
+    let before = releases
+        .iter()
+        .filter(|release| release.targets.contains_key(target))
+        .filter(|release| release.version.precedence(version).is_lt())
+        .max_by(|a, b| a.version.precedence(&b.version));
+    before.map(|release| release.version.clone()).ok_or_else(|| {
+        let message = format!("there is no release of {target} before {version}");
+        Hinted::new(message, "say what the fleet runs: `--from 0.9.0=100%`").into()
+    })
+}
+
 /// Returns the second at which the day began: that of `SOURCE_DATE_EPOCH`, or
 /// the clock's.
-fn today() -> Result<u64> {
+pub(crate) fn today() -> Result<u64> {
     let now = match std::env::var("SOURCE_DATE_EPOCH") {
         Ok(text) => text.parse().with_context(|| format!("SOURCE_DATE_EPOCH={text}"))?,
         Err(_) => SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs(),
@@ -168,7 +176,7 @@ fn today() -> Result<u64> {
     Ok(now - now % 86_400)
 }
 
-fn parse_day(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_day(text: &str) -> Result<u64, String> {
     let day = format!("{text}T00:00:00Z").parse().map_err(|_| "expected a day: 2026-12-24")?;
     crate::channel::unix_seconds(&day).map_err(Into::into)
 }
