@@ -15,9 +15,11 @@
 mod device;
 mod host;
 mod report;
+mod site;
 mod svg;
 
 pub use report::{Report, table};
+pub use site::{Published, published};
 pub use svg::svg;
 
 use crate::rollout::{

@@ -27,25 +27,36 @@ use crate::{
     channel::{Channels, Terms},
     config::Config,
     name::{ChannelName, TargetName},
-    release::Record,
+    release::{Record, TargetRecord},
     site::{Form, Offer, SiteError, plain},
 };
 use rayon::prelude::*;
 use serde::Serialize;
 use towline::{Reason, Running};
-use towline_descriptor::{Descriptor, Rollout, Version};
+use towline_descriptor::{Chip, Descriptor, Document, DocumentError, Rollout, Version};
 
 /// Points of time at which the fleet is counted, beside the start.
 const TICKS: usize = 240;
 
 /// What devices read from a point of time on.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Phase {
     /// When it begins, in seconds from the start.
     pub at: u64,
     /// How far the release is rolled out.
     pub rollout: Rollout,
     document: Vec<u8>,
+}
+
+impl Phase {
+    /// Takes a descriptor as it is published.
+    ///
+    /// # Errors
+    /// If devices would not read it. Its signatures are not verified.
+    pub fn of(document: Vec<u8>) -> Result<Self, DocumentError> {
+        let rollout = read(&mut document.clone())?.rollout;
+        Ok(Self { at: 0, rollout, document })
+    }
 }
 
 /// Renders the descriptor of each stage. The channel's own rollout holds until
@@ -92,11 +103,25 @@ pub struct Board<'a> {
     pub channel: &'a ChannelName,
     /// Their target.
     pub target: &'a TargetName,
-    /// The release that they are offered, which says what the board is like.
-    pub record: &'a Record,
+    /// Their chip.
+    pub chip: Chip,
+    /// Bytes of the slot that an update goes to.
+    pub slot_size: u32,
 }
 
 impl<'a> Board<'a> {
+    /// Takes the board that a release is for.
+    pub fn of(
+        project: &'a str,
+        channel: &'a ChannelName,
+        target: &'a TargetName,
+        record: &Record,
+    ) -> Self {
+        let TargetRecord { chip, slot_size, .. } = &record.targets[target];
+        let slot_size = slot_size.unwrap_or(u32::MAX);
+        Self { project, channel, target, chip: *chip, slot_size }
+    }
+
     /// Returns what a device with this id knows of itself.
     pub(crate) fn running(
         &self,
@@ -105,11 +130,10 @@ impl<'a> Board<'a> {
         utc_offset: i16,
         groups: &'a [&'a str],
     ) -> Running<'a> {
-        let target = &self.record.targets[self.target];
         Running {
             project: self.project,
             version: Some(version),
-            chip: target.chip,
+            chip: self.chip,
             target: Some(self.target.as_str()),
             channel: Some(self.channel.as_str()),
             // As long as a MAC address.
@@ -120,7 +144,7 @@ impl<'a> Board<'a> {
             by_user: false,
             switched: false,
             secure_version: 0,
-            slot_size: target.slot_size.unwrap_or(u32::MAX),
+            slot_size: self.slot_size,
         }
     }
 }
@@ -258,9 +282,17 @@ pub(crate) fn offers<'d>(
     phases: &[Phase],
     documents: &'d mut [Vec<u8>],
 ) -> Vec<(u64, Descriptor<'d>)> {
-    let parse = |document| Descriptor::parse(document).expect("what is rendered can be read");
+    let read = |document| read(document).expect("what is rendered can be read");
     let offers = phases.iter().zip(documents);
-    offers.map(|(phase, document)| (phase.at, parse(document.as_mut_slice()))).collect()
+    offers.map(|(phase, document)| (phase.at, read(document.as_mut_slice()))).collect()
+}
+
+/// Reads a descriptor; what was signed counts.
+fn read(document: &mut [u8]) -> Result<Descriptor<'_>, DocumentError> {
+    match Document::parse(document)? {
+        Document::Plain(descriptor) => Ok(descriptor),
+        Document::Signed(signed) => signed.read(),
+    }
 }
 
 /// Returns the versions that devices run: the offered one, then the others from

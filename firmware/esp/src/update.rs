@@ -22,7 +22,7 @@ use embassy_time::{Duration, Instant, Timer, with_deadline};
 use embedded_storage::nor_flash::NorFlashErrorKind;
 use log::{info, warn};
 use towline::schedule::{self, DEFAULT_PERIOD, Jitter, Times};
-use towline::{Buffers, Clock as _, Identity, LastPoll, Limits, Ota, Outcome, Updater};
+use towline::{Buffers, Clock as _, Identity, LastPoll, Limits, Ota, Outcome, Reason, Updater};
 use towline_app::rest::{Groups, Offered, names};
 use towline_tls::{Connector, TlsError};
 
@@ -197,8 +197,12 @@ impl Client {
 pub(crate) async fn run(handle: Handle, self_test: SelfTest) -> ! {
     let Handle { client, stack, shared } = handle;
     if shared.on_trial.get() {
-        trial(handle, self_test).await;
+        let answer = trial(handle, self_test).await;
         shared.on_trial.set(false);
+        // It has just asked, and the answer was that there is nothing to do.
+        if let Some((Offered { reason: Some(reason), .. }, times)) = answer {
+            wait(after_stay(client, shared, reason, &times).await).await;
+        }
     } else {
         drop(self_test);
         stack.wait_config_up().await;
@@ -209,9 +213,7 @@ pub(crate) async fn run(handle: Handle, self_test: SelfTest) -> ! {
     loop {
         stack.wait_config_up().await;
         time::wait_known().await;
-        let polled = poll(client, shared).await;
-        let random = client.random().await;
-        let pause = match polled {
+        let pause = match poll(client, shared).await {
             Ok((Outcome::Installed { .. }, _)) => {
                 info!("resetting");
                 Timer::after(RESET_PAUSE).await;
@@ -219,12 +221,12 @@ pub(crate) async fn run(handle: Handle, self_test: SelfTest) -> ! {
             }
             Ok((Outcome::Stay(reason), times)) => {
                 failures = 0;
-                let (now, utc_offset) = (Uptime.unix_time(), shared.settings().utc_offset());
-                schedule::after_stay(reason, &times, now, utc_offset, DEFAULT_PERIOD, random)
+                after_stay(client, shared, reason, &times).await
             }
             Err(error) => {
                 failures += 1;
                 warn!("update: {error}");
+                let random = client.random().await;
                 schedule::after_failure(&error, failures, DEFAULT_PERIOD, random)
             }
         };
@@ -247,49 +249,66 @@ async fn poll(client: &Client, shared: &Shared) -> Result<(Outcome, Times), Faul
     Ok((outcome, times))
 }
 
+/// Returns how long to wait after a poll that installed nothing.
+async fn after_stay(
+    client: &Client,
+    shared: &Shared,
+    reason: Reason,
+    times: &Times,
+) -> core::time::Duration {
+    let (now, utc_offset) = (Uptime.unix_time(), shared.settings().utc_offset());
+    let random = client.random().await;
+    schedule::after_stay(reason, times, now, utc_offset, DEFAULT_PERIOD, random)
+}
+
 async fn wait(time: core::time::Duration) {
     Uptime.wait(time).await;
 }
 
-/// Returns once what runs was accepted, or when there is nothing to go back to.
-async fn trial(handle: Handle, self_test: SelfTest) {
+/// Returns once what runs was accepted, or when there is nothing to go back to:
+/// with what the channel offered, if it was reached.
+async fn trial(handle: Handle, self_test: SelfTest) -> Option<(Offered, Times)> {
     let Handle { client, stack, shared } = handle;
     let limit = Instant::MIN + Duration::from_millis(config::TRIAL.as_millis() as u64);
     info!("trial: {} s to reach the channel", config::TRIAL.as_secs());
     let reached = async {
         stack.wait_config_up().await;
         time::wait_known().await;
-        while let Err(error) = client.check(shared).await {
-            if error.is_from_channel() {
-                warn!("trial: {error}; but the channel was reached");
-                break;
+        loop {
+            match client.check(shared).await {
+                Ok(answer) => break Some(answer),
+                Err(error) if error.is_from_channel() => {
+                    warn!("trial: {error}; but the channel was reached");
+                    break None;
+                }
+                Err(error) => warn!("trial: {error}; again in {} s", TRIAL_PAUSE.as_secs()),
             }
-            warn!("trial: {error}; again in {} s", TRIAL_PAUSE.as_secs());
             Timer::after(TRIAL_PAUSE).await;
         }
     };
     let tested = with_deadline(limit, self_test).await;
     let proven = match tested.unwrap_or(Err("the self-test did not end")) {
         Ok(()) => with_deadline(limit, reached).await.map_err(|_| "the channel was not reached"),
-        failed => failed,
+        Err(failure) => Err(failure),
     };
     let mut slots = shared.slots.claim().await;
     // Somebody may have decided over the REST API.
     match slots.is_on_trial() {
-        Ok(false) => return,
+        Ok(false) => return proven.ok().flatten(),
         Ok(true) => {}
         Err(error) => warn!("trial: {error}"),
     }
-    let verdict = match proven {
-        Ok(()) => slots.accept(),
+    let verdict = match &proven {
+        Ok(_) => slots.accept(),
         Err(_) => slots.rollback().map(|_| ()),
     };
-    match (verdict, proven) {
-        (Ok(()), Ok(())) => info!("trial: passed, accepted"),
+    match (verdict, &proven) {
+        (Ok(()), Ok(_)) => info!("trial: passed, accepted"),
         (Ok(()), Err(failure)) => {
             warn!("trial: {failure}; going back to {}", slots.spare());
             chip::reset()
         }
         (Err(error), _) => warn!("trial: {error}; carrying on"),
     }
+    proven.ok().flatten()
 }

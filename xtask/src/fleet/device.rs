@@ -295,14 +295,20 @@ impl<'w> Simulation<'w> {
     }
 
     fn poll(&mut self, index: u32) {
-        let (at, phase, offers) = (self.now / 1000, self.phase(), self.offers);
-        let offer = &offers[phase].1;
+        let phase = self.phase();
         let is_known = self.device(index).seen == Some(phase);
         let body = if is_known { 0 } else { self.sizes[phase] };
         if let Err(failure) = self.host.request(body) {
             self.waits(index, Some(Wait::NoAnswer));
             return self.failed(index, &UpdateError::DescriptorFetch(failure));
         }
+        self.judge(index);
+    }
+
+    /// A device decides about the descriptor that it got.
+    fn judge(&mut self, index: u32) {
+        let (at, phase, offers) = (self.now / 1000, self.phase(), self.offers);
+        let offer = &offers[phase].1;
         let (world, board) = (self.world, self.board);
         let groups = offer.policy.groups.as_slice();
         let device = &mut self.devices[index as usize];
@@ -415,7 +421,7 @@ impl<'w> Simulation<'w> {
     fn trial(&mut self, index: u32, until: u64) {
         let (now, phase) = (self.now, self.phase());
         let asked = self.host.request(self.sizes[phase]).map_err(Error::DescriptorFetch);
-        if asked.is_err_and(|error| !error.is_from_channel()) {
+        if asked.as_ref().is_err_and(|error| !error.is_from_channel()) {
             if now + TRIAL_PAUSE < until {
                 return self.at(now + TRIAL_PAUSE, index, Event::Trial(until));
             }
@@ -425,7 +431,10 @@ impl<'w> Simulation<'w> {
         let device = self.device(index);
         (device.version, device.failed, device.on_trial) = (device.wanted, None, false);
         self.waits(index, Some(Wait::OnTheWay));
-        self.at(now, index, Event::Poll);
+        match asked {
+            Ok(()) => self.judge(index),
+            Err(_) => self.at(now, index, Event::Poll),
+        }
     }
 
     /// A release failed on a device, which starts what ran before.

@@ -47,7 +47,7 @@ fn live_on<T>(
     });
     let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
     let phases = render(&config, &channels, &releases, &channel, &target, &[]).unwrap().unwrap();
-    let board = Board { project: "lamp", channel: &channel, target: &target, record: &releases[1] };
+    let board = Board::of("lamp", &channel, &target, &releases[1]);
     let (course, load) = simulate(world, &board, &phases, |_| {});
     with(&course, &load, &board, &phases)
 }
@@ -71,9 +71,9 @@ fn without_trouble_each_device_downloads_once_and_all_update_within_a_period() {
     assert_eq!((done(&course), load.downloads, load.broken_off), (1000, 1000, 0));
     assert!(course.reached(100).unwrap() <= 6 * 3600 + 600);
     assert!((999.9..1000.1).contains(&images(&load)), "{}", images(&load));
-    // Four polls a day, and three more requests of each update.
+    // Four polls a day, and two more requests of each update.
     let requests = load.all_requests();
-    assert!((6_500..7_300).contains(&requests), "{requests}");
+    assert!((5_500..6_300).contains(&requests), "{requests}");
 }
 
 #[test]

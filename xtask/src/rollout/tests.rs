@@ -42,7 +42,7 @@ fn rolled_out<T>(
     let phases = phases(&config, &channels, &releases, &channel, &target, &stages);
     let phases = phases.unwrap().unwrap();
     let record = releases.last().unwrap();
-    let board = Board { project: "lamp", channel: &channel, target: &target, record };
+    let board = Board::of("lamp", &channel, &target, record);
     with(&simulate(fleet, &board, &phases), &board, &phases)
 }
 

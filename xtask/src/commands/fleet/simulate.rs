@@ -1,23 +1,27 @@
 //! `fleet simulate`: what a fleet asks of its host, and how it fares.
 
 use crate::{
+    check::{Folder, Remote},
     cli::Global,
     commands::{
-        chosen_targets,
         edit::known,
         print_json,
-        sim::rollout::{newest_before, parse_day, runs, today},
+        sim::rollout::{newest_before, none_before, parse_day, runs, today},
     },
     disk::Disk,
-    fleet::{Outage, Report, World, simulate, svg, table},
+    fleet::{Outage, Published, Report, World, published, simulate, svg, table},
     name::{ChannelName, TargetName},
     project::{Places, Project},
-    rollout::{Board, Duration, Fleet, Run, Stage, chart, headline, phases},
+    release::TargetRecord,
+    rollout::{Board, Duration, Fleet, Phase, Run, Stage, chart, headline, phases},
     ui::Hinted,
 };
 use anyhow::{Context, Result};
-use std::{path::PathBuf, process::ExitCode};
-use towline_descriptor::{Share, Version};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+use towline_descriptor::{Chip, Share, Version};
 
 /// Let a fleet update in virtual time, from a host with limits.
 ///
@@ -46,6 +50,10 @@ pub(crate) struct Args {
     /// [default: the one that it serves].
     #[arg(long, value_name = "VERSION")]
     release: Option<Version>,
+    /// Take what is published, in this folder or at this URL, instead of what the
+    /// project would publish.
+    #[arg(long, value_name = "DIR | URL", conflicts_with_all = ["release", "stages"])]
+    site: Option<String>,
     /// How many devices there are.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     devices: u32,
@@ -116,50 +124,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         args.period.seconds() >= 60,
         "--period: devices that poll more than once a minute are no fleet but an attack"
     );
-    let project = Project::open(global.manifest.as_deref(), &args.places)?;
-    known(&project, &args.channel)?;
-    let mut releases = project.releases()?;
-    if let Some(newest) = &args.release {
-        releases.retain(|release| release.version.precedence(newest).is_le());
-    }
-    let channels = project.channels()?;
-    let config = &project.config;
-    let serves = |target: &&TargetName| channels.serves(&args.channel, target, &releases).is_some();
-    let target = match &args.target {
-        Some(target) => {
-            chosen_targets(config, std::slice::from_ref(target))?;
-            target
-        }
-        None => {
-            let served: Vec<_> = config.targets.keys().filter(serves).collect();
-            if served.len() > 1 {
-                let names: Vec<_> = served.iter().map(|target| target.as_str()).collect();
-                let message = format!("{} serves {}", args.channel, names.join(", "));
-                return Err(Hinted::new(message, "choose one with `--target`").into());
-            }
-            served.first().copied().or_else(|| config.targets.keys().next()).context("no target")?
-        }
+    let scene = match &args.site {
+        Some(site) => Scene::of_site(site, args)?,
+        None => Scene::of_project(global, args)?,
     };
-    let nothing = || {
-        let message = format!("{} serves nothing to {target}", args.channel);
-        Hinted::new(message, "make a release with `cargo xtask release`")
-    };
-    let record = channels.serves(&args.channel, target, &releases).ok_or_else(nothing)?;
-    if let Some(release) = args.release.as_ref().filter(|v| v.precedence(&record.version).is_ne()) {
-        let message = format!("{} does not take {release} for {target}", args.channel);
-        let hint =
-            format!("without it, it serves {}; `cargo xtask plan` lists all", record.version);
-        return Err(Hinted::new(message, hint).into());
-    }
-    let phases = phases(config, &channels, &releases, &args.channel, target, &args.stages)?
-        .ok_or_else(nothing)?;
-    let before = || newest_before(&releases, target, &record.version);
     let fleet = Fleet {
         devices: args.devices,
         period: args.period,
         span: Duration::from_seconds(u64::from(args.hours) * 3600),
         start: args.start.map_or_else(today, Ok)?,
-        runs: runs(&args.from, before)?,
+        runs: runs(&args.from, || scene.before())?,
         offline: args.offline,
         agree_after: args.agree_after,
         seed: args.seed,
@@ -175,13 +149,19 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         bad: args.bad,
         daily_off: args.daily_off,
     };
-    let board = Board { project: config.project.as_str(), channel: &args.channel, target, record };
+    let Scene { phases, base_url, .. } = &scene;
+    let board = Board {
+        project: &scene.project,
+        channel: &args.channel,
+        target: &scene.target,
+        chip: scene.chip,
+        slot_size: scene.slot_size.unwrap_or(u32::MAX),
+    };
     let bar = global.ui().steps(world.fleet.span.seconds() / 60, "simulating");
-    let (course, load) =
-        simulate(&world, &board, &phases, |seconds| bar.set_position(seconds / 60));
+    let (course, load) = simulate(&world, &board, phases, |seconds| bar.set_position(seconds / 60));
     bar.finish_and_clear();
     if let Some(path) = &args.svg {
-        let drawn = svg(&course, &load, &world, &board, &phases);
+        let drawn = svg(&course, &load, &world, &board, phases);
         Disk::default()
             .write(path, drawn.as_bytes())
             .with_context(|| path.display().to_string())?;
@@ -191,10 +171,101 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}\n", headline(&course, &world.fleet, &board));
-    println!("{}", chart(&course, &phases));
-    println!("{}", table(&course, &load, &world, &config.base_url));
+    println!("{}", chart(&course, phases));
+    println!("{}", table(&course, &load, &world, base_url));
     if let Some(path) = &args.svg {
         println!("\n{}", path.display());
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the fleet meets, and what it runs.
+struct Scene {
+    project: String,
+    base_url: String,
+    target: TargetName,
+    chip: Chip,
+    slot_size: Option<u32>,
+    offered: Version,
+    before: Option<Version>,
+    phases: Vec<Phase>,
+}
+
+impl Scene {
+    /// Takes what a project would publish.
+    fn of_project(global: &Global, args: &Args) -> Result<Self> {
+        let project = Project::open(global.manifest.as_deref(), &args.places)?;
+        known(&project, &args.channel)?;
+        let mut releases = project.releases()?;
+        if let Some(newest) = &args.release {
+            releases.retain(|release| release.version.precedence(newest).is_le());
+        }
+        let channels = project.channels()?;
+        let config = &project.config;
+        let serves =
+            |target: &&TargetName| channels.serves(&args.channel, target, &releases).is_some();
+        let target = match &args.target {
+            Some(target) => target,
+            None => only(config.targets.keys().filter(serves), &args.channel)?,
+        };
+        let nothing = || {
+            let message = format!("{} serves nothing to {target}", args.channel);
+            Hinted::new(message, "make a release with `cargo xtask release`")
+        };
+        let record = channels.serves(&args.channel, target, &releases).ok_or_else(nothing)?;
+        let offered = &record.version;
+        if let Some(release) = args.release.as_ref().filter(|v| v.precedence(offered).is_ne()) {
+            let message = format!("{} does not take {release} for {target}", args.channel);
+            let hint = format!("without it, it serves {offered}; `cargo xtask plan` lists all");
+            return Err(Hinted::new(message, hint).into());
+        }
+        let phases = phases(config, &channels, &releases, &args.channel, target, &args.stages)?;
+        let TargetRecord { chip, slot_size, .. } = record.targets[target];
+        Ok(Self {
+            project: config.project.to_string(),
+            base_url: config.base_url.clone(),
+            target: target.clone(),
+            chip,
+            slot_size,
+            offered: offered.clone(),
+            before: newest_before(&releases, target, offered),
+            phases: phases.ok_or_else(nothing)?,
+        })
+    }
+
+    /// Takes what is published.
+    fn of_site(site: &str, args: &Args) -> Result<Self> {
+        let target = args.target.as_ref();
+        let published = if site.contains("://") {
+            published(&Remote::new(site, None)?, &args.channel, target)
+        } else {
+            published(&Folder::new(Path::new(site)), &args.channel, target)
+        };
+        let published = published.with_context(|| site.to_owned())?;
+        let Published { project, base_url, target, chip, slot_size, offered, before, phase } =
+            published;
+        let phases = vec![phase];
+        Ok(Self { project, base_url, target, chip, slot_size, offered, before, phases })
+    }
+
+    fn before(&self) -> Result<Version> {
+        self.before.clone().ok_or_else(|| none_before(&self.target, &self.offered).into())
+    }
+}
+
+fn only<'t>(
+    mut served: impl Iterator<Item = &'t TargetName>,
+    channel: &ChannelName,
+) -> Result<&'t TargetName> {
+    let nothing = || {
+        let message = format!("{channel} serves nothing");
+        Hinted::new(message, "make a release with `cargo xtask release`")
+    };
+    let first = served.next().ok_or_else(nothing)?;
+    let others: Vec<_> = served.map(TargetName::as_str).collect();
+    if others.is_empty() {
+        return Ok(first);
+    }
+    let message = format!("{channel} serves {first}, {}", others.join(", "));
+    Err(Hinted::new(message, "choose one with `--target`").into())
 }

@@ -96,7 +96,10 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         period: args.period,
         span: span(args),
         start: args.start.map_or_else(today, Ok)?,
-        runs: runs(&args.from, || newest_before(&releases, &args.target, &record.version))?,
+        runs: runs(&args.from, || {
+            newest_before(&releases, &args.target, &record.version)
+                .ok_or_else(|| none_before(&args.target, &record.version).into())
+        })?,
         offline: args.offline,
         agree_after: args.agree_after,
         seed: args.seed,
@@ -106,8 +109,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         "--period: devices that poll more than once a minute are no fleet but an attack"
     );
     let project_name = config.project.as_str();
-    let board =
-        Board { project: project_name, channel: &args.channel, target: &args.target, record };
+    let board = Board::of(project_name, &args.channel, &args.target, record);
     let course = simulate(&fleet, &board, &phases);
     if let Some(path) = &args.svg {
         let drawn = svg(&course, &fleet, &board, &phases);
@@ -154,16 +156,19 @@ pub(crate) fn newest_before(
     releases: &[Record],
     target: &TargetName,
     version: &Version,
-) -> Result<Version> {
-    let before = releases
+) -> Option<Version> {
+    releases
         .iter()
         .filter(|release| release.targets.contains_key(target))
         .filter(|release| release.version.precedence(version).is_lt())
-        .max_by(|a, b| a.version.precedence(&b.version));
-    before.map(|release| release.version.clone()).ok_or_else(|| {
-        let message = format!("there is no release of {target} before {version}");
-        Hinted::new(message, "say what the fleet runs: `--from 0.9.0=100%`").into()
-    })
+        .max_by(|a, b| a.version.precedence(&b.version))
+        .map(|release| release.version.clone())
+}
+
+/// Says that nobody knows what the fleet runs.
+pub(crate) fn none_before(target: &TargetName, version: &Version) -> Hinted {
+    let message = format!("there is no release of {target} before {version}");
+    Hinted::new(message, "say what the fleet runs: `--from 0.9.0=100%`")
 }
 
 /// Returns the second at which the day began: that of `SOURCE_DATE_EPOCH`, or
