@@ -18,6 +18,7 @@ mod host;
 mod http;
 mod index;
 mod page;
+mod patches;
 mod paths;
 mod remote;
 pub mod report;
@@ -51,6 +52,7 @@ use host::Host;
 pub(crate) use host::monthly_limit;
 use http::{Devices, Use, Uses};
 use index::{is_index, read_closely, read_index};
+use patches::Ways;
 use rayon::prelude::*;
 use secrets::{Published, Secrets};
 use std::collections::{BTreeMap, BTreeSet};
@@ -158,7 +160,10 @@ pub fn inspect(files: &impl Files, terms: &Terms<'_>) -> Findings {
         .flat_map(|release| release.targets.iter().map(move |target| (release, target)))
         .filter(|(release, target)| !is_known(release, target))
         .collect();
-    let facts = read_targets(files, &index, &targets, &trust, terms.secrets);
+    let ways = Ways::of(&index, &targets);
+    let (facts, faults) = read_targets(files, &index, &targets, &ways, &trust, terms.secrets);
+    found.extend(faults);
+    found.extend(ways.check_others(files, &index));
     found.extend(http::check(files, &uses(&index)));
     let of_targets = targets.iter();
     found.extend(of_targets.flat_map(|(release, t)| target::check(&facts, &index, release, t)));
@@ -181,7 +186,11 @@ fn uses(index: &Index) -> Uses {
         descriptors.chain([(&channel.manifest, changes.clone())])
     });
     let targets = index.releases.iter().flat_map(|release| &release.targets);
-    let apps = targets.filter_map(|target| Some((target.app.path.as_ref()?, image.clone())));
+    let apps = targets.flat_map(|target| {
+        let patches = target.patches.iter().map(|patch| &patch.file);
+        let fetched = std::iter::once(&target.app).chain(patches);
+        fetched.filter_map(|file| Some((file.path.as_ref()?, image.clone())))
+    });
     let named = channels.chain(apps).map(|(path, of)| (path.clone(), of));
     named.chain([(INDEX.to_owned(), changes.clone())]).collect()
 }
@@ -207,30 +216,39 @@ fn read_documents<'a>(
     (contents, found.into_iter().flatten().collect())
 }
 
-/// Reads the files of targets, each once, and keeps what is known of them.
+/// Reads the files of targets, each once, keeps what is known of them, and applies the
+/// patches that start from them.
 fn read_targets(
     files: &impl Files,
     index: &Index,
     targets: &[(&IndexRelease, &IndexTarget)],
+    ways: &Ways<'_>,
     trust: &Trust<'_>,
     secrets: &Secrets,
-) -> AllFacts {
+) -> (AllFacts, Vec<Finding>) {
     let mut wanted: BTreeMap<&str, (&IndexRelease, Vec<_>)> = BTreeMap::new();
     for (release, target) in targets {
         for (path, pieces) in target::files(target) {
             wanted.entry(path).or_insert((release, Vec::new())).1.extend(pieces);
         }
     }
+    for (path, (release, _)) in &ways.from {
+        wanted.entry(path).or_insert((release, Vec::new()));
+    }
     let read = |(path, (release, pieces)): (&str, (&IndexRelease, Vec<_>))| {
+        let mut found = Vec::new();
         let facts = files.read(path).map(|bytes| {
             let mut facts = Facts::of(&bytes, &pieces);
             facts.found.extend(trust.check_artifact(files, index, release, path, &bytes));
             facts.found.extend(secrets.find_all(Published::Recorded, path, &bytes));
+            let from_here = ways.from.get(path).into_iter().flat_map(|(_, ways)| ways);
+            found.extend(from_here.filter_map(|way| way.check(files, &bytes, facts.sha256)));
             facts
         });
-        (path.to_owned(), facts)
+        ((path.to_owned(), facts), found)
     };
-    wanted.into_par_iter().map(read).collect()
+    let (facts, found): (_, Vec<_>) = wanted.into_par_iter().map(read).unzip();
+    (facts, found.into_iter().flatten().collect())
 }
 
 /// Where a link of a document leads.

@@ -6,8 +6,8 @@ use crate::commands::publish;
 use crate::commands::{generate, init, new};
 use crate::{
     commands::{
-        build, check, ci, completions, doctor, edit, flash, fleet, keys, man, merge, nginx, notes,
-        plan, policy, push, release, rollout, serve, sim, site, virt,
+        bench, build, check, ci, completions, doctor, edit, flash, fleet, keys, man, merge, nginx,
+        notes, patch, plan, policy, push, release, rollout, serve, sim, site, virt,
     },
     ui::{self, Hinted, Ui},
 };
@@ -79,6 +79,8 @@ enum Command {
     Sim(sim::Args),
     Fleet(fleet::Args),
     Virt(virt::Args),
+    Patch(patch::Args),
+    Bench(bench::Args),
     Completions(completions::Args),
     Man(man::Args),
     Ci(ci::Args),
@@ -182,6 +184,8 @@ pub fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sim(args) => sim::run(&global, &args),
         Command::Fleet(args) => fleet::run(&global, &args),
         Command::Virt(args) => virt::run(&global, &args),
+        Command::Patch(args) => patch::run(&global, &args),
+        Command::Bench(args) => bench::run(&global, &args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Ci(args) => ci::run(&global, &args),

@@ -1,5 +1,6 @@
 //! The commands: one file each, with its arguments and what it does.
 
+pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod ci;
@@ -19,6 +20,7 @@ pub(crate) mod merge;
 pub(crate) mod new;
 pub(crate) mod nginx;
 pub(crate) mod notes;
+pub(crate) mod patch;
 pub(crate) mod plan;
 pub(crate) mod policy;
 #[cfg(feature = "github")]
@@ -29,6 +31,7 @@ pub(crate) mod rollout;
 pub(crate) mod serve;
 pub(crate) mod sim;
 pub(crate) mod site;
+mod updates;
 pub(crate) mod virt;
 
 use crate::{config::Config, name::TargetName, ui::Hinted};

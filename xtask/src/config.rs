@@ -7,12 +7,14 @@ mod check;
 mod error;
 pub(crate) mod github;
 mod keep;
+mod patches;
 mod psram;
 
 pub use check::{Check, PublicPath};
 pub use error::ConfigError;
 pub use github::{ApiUrl, GitHub, Repository, TagPrefix};
 pub use keep::{InvalidSize, Keep, Size};
+pub use patches::Patches;
 
 use crate::name::{ChannelName, ProjectName, TargetName};
 use espflash::flasher::{FlashFrequency, FlashMode, FlashSize};
@@ -62,6 +64,8 @@ pub struct Config {
     pub github: GitHub,
     /// Which releases the site holds.
     pub site: Keep,
+    /// Which shorter ways to them it offers.
+    pub patches: Patches,
     /// Targets in the order of the file.
     pub targets: IndexMap<TargetName, Target>,
 }
@@ -179,6 +183,8 @@ struct Raw {
     #[serde(default)]
     site: Keep,
     #[serde(default)]
+    patches: Patches,
+    #[serde(default)]
     defaults: RawDefaults,
     targets: Spanned<IndexMap<Spanned<TargetName>, RawTarget>>,
 }
@@ -284,6 +290,7 @@ impl Config {
             check: raw.check,
             github: raw.github,
             site: raw.site,
+            patches: raw.patches,
             targets,
         })
     }

@@ -42,6 +42,7 @@ pub mod keys;
 pub mod merge;
 pub mod name;
 pub mod notes;
+pub mod patch;
 pub mod placement;
 pub mod plan;
 pub mod project;

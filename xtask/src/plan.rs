@@ -6,7 +6,8 @@ use crate::{
     build::{self, BuildCommand},
     channel::Channels,
     config::{Build, Config, TagPrefix},
-    name::TargetName,
+    name::{ChannelName, TargetName},
+    patch,
     release::Record,
     toolchain,
 };
@@ -86,6 +87,9 @@ pub struct PlannedChannel {
     pub now: Option<Version>,
     /// What it would serve; `None` while the version is not known.
     pub then: Option<Version>,
+    /// The releases from which its devices would get patches to the new one, the newest
+    /// first.
+    pub patches_from: Vec<Version>,
 }
 
 /// Plans a release of these targets.
@@ -139,6 +143,15 @@ pub fn plan(
             triple: triple.map(str::to_owned),
         }
     };
+    let patches_from = |channel: &ChannelName, new: &Version| {
+        let of_target = |target: &TargetName| {
+            patch::plan::bases(config, channels, channel, target, (new, None), releases)
+        };
+        let mut bases: Vec<_> = targets.iter().flat_map(of_target).map(|r| &r.version).collect();
+        bases.sort_by(|a, b| b.precedence(a));
+        bases.dedup();
+        bases.into_iter().cloned().collect()
+    };
     let channels = channels.rules.iter().map(|(name, rule)| {
         let served = config
             .targets
@@ -155,6 +168,7 @@ pub fn plan(
         PlannedChannel {
             name: name.to_string(),
             rule: rule.to_string(),
+            patches_from: new.as_ref().map_or(Vec::new(), |new| patches_from(name, new)),
             then: version.is_some().then(|| new.or_else(|| served.clone())).flatten(),
             now: served.clone(),
         }

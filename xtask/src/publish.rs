@@ -273,9 +273,14 @@ mod tests {
             chain::{Chain, Signed},
             root::{Role as KeyRole, Root},
         },
+        patch::{
+            cache::{Cache, Patches},
+            plan,
+        },
         signing::{Signer, Standing, artifacts},
         site::{SiteError, render},
         store::{DirectoryStore, Store as _, sha256},
+        ui::Ui,
     };
     use std::{
         collections::{BTreeMap, BTreeSet},
@@ -370,8 +375,14 @@ mod tests {
             draft.keep(&store, &existing, &[])?;
             let signer = self.signer(&store, disk)?;
             let releases = store.records()?;
-            let site =
-                render(&self.config, &self.channels, &releases, &installer(), signer.as_ref())?;
+            let wanted = plan::wanted(&self.config, &self.channels, &releases);
+            let cache = Cache::new(&self.root.join("dist/store"), disk);
+            let profile = self.config.patches.profile;
+            let (patches, unmade) = cache.get(&wanted, profile, &store, Ui::new(true))?;
+            assert!(unmade.is_empty(), "{unmade:?}");
+            let signer = signer.as_ref();
+            let (config, channels) = (&self.config, &self.channels);
+            let site = render(config, channels, &releases, &patches, &installer(), signer)?;
             let receipts = self.root.join("dist/store/.checked.json");
             site.write(
                 &store,
@@ -469,8 +480,9 @@ mod tests {
         let mut releases = store.records().unwrap();
         // The image of a slot that is smaller than it.
         releases[0].targets[0].slot_size = Some(4096);
-        let site =
-            render(&project.config, &project.channels, &releases, &installer(), None).unwrap();
+        let (config, channels) = (&project.config, &project.channels);
+        let patches = Patches::default();
+        let site = render(config, channels, &releases, &patches, &installer(), None).unwrap();
         let receipts = dir.path().join("dist/store/.checked.json");
         let (secrets, disk) = (Secrets::default(), Disk::default());
         let folder = dir.path().join("dist/site");

@@ -52,6 +52,7 @@ static RULES: LazyLock<Sha256> = LazyLock::new(|| {
         include_str!("check/facts/segments.rs"),
         include_str!("check/facts/texts.rs"),
         include_str!("check/facts/tokens.rs"),
+        include_str!("check/patches.rs"),
         include_str!("check/rules/rollback.rs"),
         include_str!("check/rules/table.rs"),
         include_str!("check/target.rs"),
@@ -60,6 +61,10 @@ static RULES: LazyLock<Sha256> = LazyLock::new(|| {
         include_str!("check/trust.rs"),
         include_str!("signing/minisig.rs"),
         include_str!("placement.rs"),
+        include_str!("../../firmware/patch/src/apply.rs"),
+        include_str!("../../firmware/patch/src/engine.rs"),
+        include_str!("../../firmware/patch/src/header.rs"),
+        include_str!("../../firmware/patch/src/model.rs"),
         include_str!("../../firmware/update/src/image/check.rs"),
     ];
     sha256(rules.concat().as_bytes())
@@ -110,6 +115,7 @@ pub(crate) fn paths(target: &IndexTarget) -> impl Iterator<Item = &str> {
     std::iter::once(&target.app)
         .chain(parts)
         .chain(&target.factory)
+        .chain(target.patches.iter().map(|patch| &patch.file))
         .filter_map(|file| file.path.as_deref())
 }
 

@@ -27,6 +27,7 @@ use crate::{
     channel::{Channels, Terms},
     config::Config,
     name::{ChannelName, TargetName},
+    patch::cache::Patches,
     release::{Record, TargetRecord},
     site::{Form, Offer, SiteError, plain},
 };
@@ -86,7 +87,9 @@ pub fn phases(
     for (at, rollout) in points {
         let staged = Terms { rollout, policy: terms.policy.clone() };
         let channels = channels.clone().on_terms(channel, staged);
-        let Some(offer) = Offer::of(config, &channels, releases, channel, target) else {
+        let Some(offer) =
+            Offer::of(config, &channels, releases, channel, target, &Patches::default())
+        else {
             return Ok(None);
         };
         phases.push(Phase { at, rollout, document: plain(&offer.make(Form::Plain)?) });

@@ -17,12 +17,13 @@ mod descriptor;
 mod index;
 mod keep;
 mod page;
+mod patches;
 mod steps;
 
 pub use descriptor::{Form, Offer, payload, plain};
 pub use index::{
-    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexPolicy, IndexRelease, IndexRollout,
-    IndexTarget, IndexWindow, ServedTarget,
+    FORMAT, Index, IndexArtifact, IndexChannel, IndexPart, IndexPatch, IndexPolicy, IndexRelease,
+    IndexRollout, IndexTarget, IndexWindow, ServedTarget,
 };
 
 use crate::{
@@ -33,6 +34,7 @@ use crate::{
     installer::Bundle,
     keys::chain,
     name::{ChannelName, TargetName},
+    patch::cache::Patches,
     receipt::{self, Receipts},
     release::{Artifact, Record, Role, TargetRecord},
     signing::{Signer, SigningError, artifacts},
@@ -42,8 +44,9 @@ use crate::{
 pub use keep::{Keep, Kept};
 pub use page::size_text;
 
-use index::served_targets;
+pub(crate) use index::served_targets;
 use indexmap::IndexMap;
+use patches::Published;
 use rayon::prelude::*;
 use serde::Serialize;
 use std::{
@@ -51,6 +54,7 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
 };
+pub(crate) use steps::below;
 use towline_descriptor::{MAX_DOCUMENT, Version};
 
 /// Name of the index.
@@ -168,7 +172,8 @@ pub fn descriptor_path(channel: &ChannelName, target: &TargetName) -> String {
 
 /// Renders the site for these releases, lowest version first, with `installer`
 /// on its page, signed by `signer` if the project has keys. It holds those that
-/// [`Keep`] wants and has room for.
+/// [`Keep`] wants and has room for, and what is at hand of `patches` unless it has no
+/// room for that.
 ///
 /// # Errors
 /// [`SiteError::Template`], [`SiteError::TooLong`], [`SiteError::TooLarge`] or
@@ -177,11 +182,12 @@ pub fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
+    patches: &Patches,
     installer: &Bundle,
     signer: Option<&Signer>,
 ) -> Result<Site, SiteError> {
     // Devices are led on from every release that there ever was.
-    let offered = offered(config, channels, releases, signer)?;
+    let mut offered = offered(config, channels, releases, patches, signer)?;
     let keep = Keep::of(config, channels, releases);
     let max_size = config.site.max_size;
     let mut spare = keep.most(max_size);
@@ -192,6 +198,13 @@ pub fn render(
             size if size <= max_size => {
                 site.warnings.extend(kept.warnings(max_size));
                 return Ok(site);
+            }
+            _ if spare == 0 && !offered.patches.is_empty() => {
+                offered = self::offered(config, channels, releases, &Patches::default(), signer)?;
+                let message = format!(
+                    "no patches on the site, by its `max-size` of {max_size}: devices fetch whole images"
+                );
+                offered.warnings.push(message);
             }
             size if spare == 0 => return Err(SiteError::TooLarge(size, max_size)),
             // The page and the index of the others take some of the room.
@@ -204,6 +217,8 @@ pub fn render(
 #[derive(Clone)]
 struct Offered {
     files: BTreeMap<String, Vec<u8>>,
+    /// The patches that its descriptors name.
+    patches: Vec<Published>,
     warnings: Vec<String>,
 }
 
@@ -212,29 +227,36 @@ fn offered(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
+    patches: &Patches,
     signer: Option<&Signer>,
 ) -> Result<Offered, SiteError> {
     let mut files = BTreeMap::new();
+    let mut named = Vec::new();
     let mut warnings = Vec::new();
     for channel in config.channels.keys() {
         let served = served_targets(channel, channels, releases);
         let offers: Vec<_> = served
             .iter()
-            .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name))
+            .filter_map(|(name, _)| Offer::of(config, channels, releases, channel, name, patches))
             .collect();
         let mut overdue = None;
         for offer in &offers {
             let path = descriptor_path(channel, offer.target());
-            let descriptor = match signer {
-                None => plain(&offer.make(Form::Plain)?),
+            let form = match signer {
+                None => Form::Plain,
+                Some(signer) => Form::Sealed { signatures: signer.signatures(channel)? },
+            };
+            let descriptor = offer.make(form)?;
+            named.extend_from_slice(offer.patches_in(&descriptor));
+            let text = match signer {
+                None => plain(&descriptor),
                 Some(signer) => {
-                    let form = Form::Sealed { signatures: signer.signatures(channel)? };
-                    let offered = signer.seal(&path, channel, &offer.make(form)?)?;
+                    let offered = signer.seal(&path, channel, &descriptor)?;
                     overdue = [overdue, offered.overdue].into_iter().flatten().min();
                     offered.text
                 }
             };
-            files.insert(path, descriptor);
+            files.insert(path, text);
         }
         warnings.extend(left_behind(channel, &offers));
         warnings.extend(overdue.map(|expires| {
@@ -244,7 +266,7 @@ fn offered(
         files.insert(format!("manifests/{channel}.json"), manifest(config, &served));
     }
     files.extend(signer.into_iter().flat_map(Signer::files));
-    Ok(Offered { files, warnings })
+    Ok(Offered { files, patches: named, warnings })
 }
 
 impl Offered {
@@ -257,8 +279,10 @@ impl Offered {
         installer: &Bundle,
         signer: Option<&Signer>,
     ) -> Result<Site, SiteError> {
-        let Self { mut files, warnings } = self;
-        let mut artifacts = BTreeMap::new();
+        let Self { mut files, patches, warnings } = self;
+        let named = patches.iter().map(Published::file);
+        let mut artifacts: BTreeMap<_, _> =
+            named.map(|(path, artifact)| (path.to_owned(), artifact.clone())).collect();
         for record in &kept.releases {
             let held = artifacts::files(record);
             artifacts.extend(held.into_iter().map(|(path, artifact)| (path, artifact.clone())));
@@ -267,8 +291,8 @@ impl Offered {
             files.insert(format!("{folder}{}", artifacts::SUMS), sums);
             files.extend(signer.into_iter().flat_map(|signer| signer.signatures_in(&folder)));
         }
-        page::render(config, channels, &kept.releases, installer, &mut files)?;
-        let index = index::make(config, channels, kept, &files)?;
+        page::render(config, channels, &kept.releases, &patches, installer, &mut files)?;
+        let index = index::make(config, channels, kept, &patches, &files)?;
         files.insert(INDEX.into(), json(&index));
         Ok(Site { index, files, artifacts, signed_at: signer.map(Signer::now), warnings })
     }

@@ -97,18 +97,22 @@ pub fn for_targets(config: &Config, targets: &[TargetName]) -> Vec<Finding> {
     findings
 }
 
-/// Looks at what the tests need beside that: independent implementations.
-pub fn for_oracles(root: &Path) -> Vec<Finding> {
+/// Looks at what runs independent implementations that are written in Python.
+pub fn for_python(root: &Path) -> Vec<Finding> {
     // Debian's Python comes without what makes environments.
     let venv = ["-c", "import ensurepip, platform; print(platform.python_version())"];
-    vec![
-        version_of("python3", &venv, "python3-venv"),
-        oracles(root),
+    vec![version_of("python3", &venv, "python3-venv"), oracles(root)]
+}
+
+/// Looks at what the tests need beside that: independent implementations.
+pub fn for_oracles(root: &Path) -> Vec<Finding> {
+    let others = [
         version_of("minisign", &["-v"], "minisign"),
         version_of("openssl", &["version"], "openssl"),
         found("nginx", nginx(), "nginx-light"),
         found("mandoc", find_program("mandoc", Path::new(".")), "mandoc"),
-    ]
+    ];
+    for_python(root).into_iter().chain(others).collect()
 }
 
 /// Returns the web server, which Debian keeps out of the path of users.

@@ -8,8 +8,9 @@ use crate::{
     policy::{self, MAX_STEPS, digest, parsed},
 };
 
-/// Most patches of a descriptor.
-pub const MAX_PATCHES: usize = 4;
+/// Most patches of a descriptor that are read. Those after them are left out: a
+/// device that finds none of its own takes the whole image.
+pub const MAX_PATCHES: usize = 8;
 
 /// The longest release notes in bytes that a descriptor carries; the whole
 /// notes stand in `releases.json` and on the page.
@@ -77,20 +78,22 @@ pub struct Descriptor<'a> {
     /// Release notes, at most [`MAX_NOTES`] bytes of plain text.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub notes: Option<&'a str>,
-    /// Differences to earlier images.
+    /// Shorter ways to the image, the first [`MAX_PATCHES`] of them.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "heapless::Vec::is_empty"))]
     pub patches: heapless::Vec<Patch<'a>, MAX_PATCHES, u8>,
 }
 
-/// The difference between an earlier image and the offered one.
+/// The difference between an earlier image and the offered one, or the offered one
+/// compressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Patch<'a> {
-    /// SHA-256 of the image that it starts from.
+    /// SHA-256 of the image that it starts from; [`Sha256::OF_NOTHING`] if it needs
+    /// none.
     pub from_sha256: Sha256,
     /// Name of its format.
     pub alg: &'a str,
-    /// Its file, beside the image.
+    /// URL of its file.
     pub path: &'a str,
     /// Its size in bytes.
     pub size: u32,
@@ -404,6 +407,9 @@ fn parse_patches<'a>(
     let Value::Nested(list) = value else { return Err(invalid) };
     patches.clear();
     json::read_array(list, |value| {
+        if patches.is_full() {
+            return Ok(());
+        }
         let Value::Nested(object) = value else { return Err(invalid) };
         let mut from_sha256 = None;
         let mut alg = None;
@@ -525,6 +531,23 @@ mod tests {
         assert_eq!(descriptor.patches[0].sha256, Sha256([2; 32]));
         assert_eq!(descriptor.steps[0].sha256, Sha256([3; 32]));
         assert_eq!(descriptor.min_from, Some(descriptor.steps[0].version.clone()));
+    }
+
+    #[test]
+    fn patches_beyond_those_that_are_read_are_left_out() {
+        let patch = |number: usize| {
+            let hash = "ab".repeat(32);
+            format!(
+                r#"{{"from_sha256":"{hash}","alg":"x","path":"{number}","size":1,"sha256":"{hash}"}}"#
+            )
+        };
+        let patches: std::vec::Vec<_> = (0..=MAX_PATCHES).map(patch).collect();
+        let mut document =
+            format!(r#"{{"version":"1.0.0","path":"p","patches":[{}]}}"#, patches.join(","))
+                .into_bytes();
+        let descriptor = Descriptor::parse(&mut document).unwrap();
+        let paths: std::vec::Vec<_> = descriptor.patches.iter().map(|patch| patch.path).collect();
+        assert_eq!(paths, ["0", "1", "2", "3", "4", "5", "6", "7"]);
     }
 
     #[test]

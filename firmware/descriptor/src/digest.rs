@@ -8,6 +8,13 @@ use core::{fmt, str::FromStr};
 pub struct Sha256(pub [u8; 32]);
 
 impl Sha256 {
+    /// The digest of no bytes.
+    pub const OF_NOTHING: Self = Self([
+        0xE3, 0xB0, 0xC4, 0x42, 0x98, 0xFC, 0x1C, 0x14, 0x9A, 0xFB, 0xF4, 0xC8, 0x99, 0x6F, 0xB9,
+        0x24, 0x27, 0xAE, 0x41, 0xE4, 0x64, 0x9B, 0x93, 0x4C, 0xA4, 0x95, 0x99, 0x1B, 0x78, 0x52,
+        0xB8, 0x55,
+    ]);
+
     /// Parses the form that saves room in signed payloads: 43 characters of
     /// base64url without padding (RFC 4648, section 5).
     ///
@@ -108,6 +115,12 @@ mod serde_impl {
 mod tests {
     use super::*;
     use std::string::ToString;
+
+    #[test]
+    fn the_digest_of_nothing_is_that() {
+        use sha2::Digest;
+        assert_eq!(Sha256::OF_NOTHING.0, <[u8; 32]>::from(sha2::Sha256::digest([])));
+    }
 
     #[test]
     fn text_form_round_trips() {

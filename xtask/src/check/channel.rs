@@ -3,7 +3,7 @@
 use super::{
     Code, Fault, Finding,
     discover::{Manifest, Part},
-    not_listed, terms,
+    not_listed, patches, terms,
     trust::{Contents, Trust},
 };
 use crate::site::{Index, IndexChannel, IndexRelease, IndexTarget, ServedTarget};
@@ -69,6 +69,7 @@ fn check_descriptor(
     Code::DescriptorImage.unless(is_size, "size is not that of the image")?;
     let is_hash = descriptor.sha256 == Some(target.app.sha256);
     Code::DescriptorImage.unless(is_hash, "sha256 is not that of the image")?;
+    patches::check_descriptor(index, target, &descriptor)?;
     terms::check(index, channel, served, release, &descriptor)?;
     terms::release_from(&mut descriptor);
     let running = Running {

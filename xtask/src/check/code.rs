@@ -140,6 +140,8 @@ codes! {
         WifiCredentials = "wifi-credentials",
         SiteTooLarge = "site-too-large",
         HostFileTooLarge = "host-file-too-large",
+        DescriptorPatch = "descriptor-patch",
+        PatchBroken = "patch-broken",
     }
     Warning {
         RecordedSecretKey = "recorded-secret-key",
@@ -170,6 +172,7 @@ codes! {
         LicenceMissing = "licence-missing",
         SiteNearlyFull = "site-nearly-full",
         TooManyFiles = "too-many-files",
+        PatchBaseMissing = "patch-base-missing",
     }
     Note {
         AllowUnused = "allow-unused",

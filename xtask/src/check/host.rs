@@ -2,7 +2,7 @@
 
 use super::{Code, Files, Finding};
 use crate::site::{Index, size_text};
-use std::{collections::BTreeMap, iter};
+use std::collections::BTreeMap;
 
 /// What a host takes.
 #[derive(Debug, PartialEq, Eq)]
@@ -89,10 +89,8 @@ pub(super) fn in_folder<'a>(
 /// Returns the files that an index lists, each with its size.
 pub(super) fn listed(index: &Index) -> BTreeMap<&str, u64> {
     let targets = index.releases.iter().flat_map(|release| &release.targets);
-    let artifacts = targets.flat_map(|target| {
-        let parts = target.parts.iter().map(|part| &part.file);
-        iter::once(&target.app).chain(parts).chain(&target.factory)
-    });
+    let artifacts = targets
+        .flat_map(|target| target.files().chain(target.patches.iter().map(|patch| &patch.file)));
     let artifacts = artifacts.filter_map(|file| Some((file.path.as_deref()?, file)));
     let others = index.files.iter().map(|(path, file)| (path.as_str(), file));
     artifacts.chain(others).map(|(path, file)| (path, file.size.into())).collect()

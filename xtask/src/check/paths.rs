@@ -21,7 +21,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, iter,
 };
-use towline::{Decision, Reason, Running, decide};
+use towline::{Decision, Reason, Running, decide, decide::Offer};
 use towline_descriptor::{Descriptor, Sha256, Version};
 
 /// The way of a device that runs a release and follows a channel.
@@ -47,7 +47,7 @@ pub struct UpdatePath {
 pub struct Leg {
     /// The version that the descriptor offers.
     pub version: Version,
-    /// What is downloaded, in bytes.
+    /// What is downloaded, in bytes, by a device that can apply patches.
     pub bytes: u32,
 }
 
@@ -177,8 +177,9 @@ impl<'i> Board<'i> {
                     if legs.iter().any(|leg| leg.version == offer.version) {
                         break End::Loop;
                     }
+                    let bytes = self.fetched(&runs, &offer, descriptor);
                     runs = self.version_in(offer.sha256, &offer.version);
-                    legs.push(Leg { version: offer.version, bytes: offer.size });
+                    legs.push(Leg { version: offer.version, bytes });
                 }
             }
         };
@@ -188,6 +189,18 @@ impl<'i> Board<'i> {
         };
         let (channel, target) = (self.channel.name.clone(), self.served.target.clone());
         UpdatePath { channel, target, from: from.clone(), legs, end, held }
+    }
+
+    /// Returns the bytes of the shortest form in which a device that runs a release can
+    /// fetch what is offered.
+    fn fetched(&self, runs: &Version, offer: &Offer, descriptor: &Descriptor<'_>) -> u32 {
+        let targets = self.index.releases.iter().flat_map(|release| &release.targets);
+        let offered = targets.filter(|target| target.app.sha256 == offer.sha256);
+        let patches = offered.flat_map(|target| &target.patches).filter(|patch| {
+            let is_named = descriptor.patches.iter().any(|it| it.sha256 == patch.file.sha256);
+            is_named && patch.from.as_ref().is_none_or(|from| from == runs)
+        });
+        patches.map(|patch| patch.file.size).chain([offer.size]).min().unwrap_or(offer.size)
     }
 
     /// Returns what an image calls itself, which is what a device goes by after its

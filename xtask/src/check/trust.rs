@@ -8,7 +8,7 @@ use crate::{
     },
     name::ChannelName,
     signing::{CLOCK_SLACK, artifacts, minisig},
-    site::{Index, IndexArtifact, IndexRelease},
+    site::{Index, IndexArtifact, IndexRelease, IndexTarget},
     source::DAY,
     source::date_text,
 };
@@ -245,10 +245,7 @@ impl<'a> Trust<'a> {
 
 /// Returns the sums of a release, as its files are listed.
 fn sums(folder: &str, release: &IndexRelease) -> String {
-    let files = release.targets.iter().flat_map(|target| {
-        let parts = target.parts.iter().map(|part| &part.file);
-        std::iter::once(&target.app).chain(parts).chain(&target.factory)
-    });
+    let files = release.targets.iter().flat_map(IndexTarget::files);
     let line = |file: &IndexArtifact| {
         Some((file.path.as_deref()?.strip_prefix(folder)?.to_owned(), file.sha256))
     };

@@ -177,12 +177,12 @@ impl Step {
 }
 
 /// Refuses other repositories: they have neither the steps nor what these need.
-fn require_own(root: &Path) -> Result<(), Hinted> {
+pub(super) fn require_own(root: &Path) -> Result<(), Hinted> {
     if root.join("firmware/fuzz/Cargo.toml").is_file() {
         return Ok(());
     }
     Err(Hinted::new(
-        "`ci` checks the repository of Towline itself",
+        "this checks the repository of Towline itself",
         "in a project of your own: `cargo xtask release --dry-run`, `check`",
     ))
 }

@@ -158,13 +158,15 @@ pub(crate) fn show(plan: &Plan, json: bool) -> Result<()> {
         rows.push([target.name.to_string(), target.chip.to_string(), build, needs]);
     }
     println!("{}\n", table(&rows));
-    let mut rows = vec![["CHANNEL", "RULE", "NOW", "THEN"].map(String::from)];
+    let mut rows = vec![["CHANNEL", "RULE", "NOW", "THEN", "PATCHES FROM"].map(String::from)];
     for channel in &plan.channels {
+        let from: Vec<_> = channel.patches_from.iter().map(ToString::to_string).collect();
         rows.push([
             channel.name.clone(),
             channel.rule.clone(),
             text(&channel.now),
             text(&channel.then),
+            if from.is_empty() { "-".into() } else { from.join(", ") },
         ]);
     }
     println!("{}\n", table(&rows));

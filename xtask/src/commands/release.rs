@@ -1,6 +1,12 @@
 //! `release`: the main job.
 
-use super::{build::build_images, chosen_targets, notes::Choice, plan, print_json, site};
+use super::{
+    build::build_images,
+    chosen_targets,
+    notes::Choice,
+    plan, print_json, site,
+    updates::{self, PatchChoice, Update},
+};
 use crate::{
     build::expected_version,
     check::{Code, Finding, secrets::Published},
@@ -18,6 +24,7 @@ use crate::{
 };
 use anyhow::Result;
 use indexmap::IndexMap;
+use serde::Serialize;
 use std::process::ExitCode;
 use towline_descriptor::Version;
 
@@ -50,6 +57,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "VERSION")]
     min_from: Option<Version>,
     #[command(flatten)]
+    patches: PatchChoice,
+    #[command(flatten)]
     places: Places,
     /// Record the release and stop before the site: no key is needed, and nothing
     /// that builds run comes near one. `cargo xtask site` signs and publishes.
@@ -65,7 +74,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let ui = global.ui();
-    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    let mut project = Project::open(global.manifest.as_deref(), &args.places)?;
+    args.patches.apply(&mut project.config);
     let config = &project.config;
     let mut targets = chosen_targets(config, &args.targets)?;
     targets.retain(|target| !args.drop_target.contains(target));
@@ -124,27 +134,28 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let lock = store.lock(|| ui.say("waiting for another run that changes the store"))?;
     let admission = draft.keep(&store, &store.records()?, &args.drop_target).map_err(with_hint)?;
     let releases = store.records()?;
-    let signer = match &installer {
+    let (signer, index) = match &installer {
         // What is missing or damaged does not show before the site is made.
         None => {
             draft.put_artifacts(&store)?;
-            None
+            (None, None)
         }
         Some(installer) => {
             ui.say("rendering and checking the site");
             let render = || -> Result<_> {
                 let signer = site::signer(&project, &store, &releases, false)?;
-                let warnings = site::write(
+                let written = site::write(
                     &project,
                     &store,
                     &channels,
                     &releases,
                     installer,
                     signer.as_ref(),
+                    ui,
                 )?;
-                Ok((signer, warnings))
+                Ok((signer, written))
             };
-            let (signer, warnings) = match render() {
+            let (signer, written) = match render() {
                 // An artifact is missing or damaged; those of this release are
                 // at hand.
                 Err(error) if is_of_artifacts(&error) => {
@@ -153,21 +164,26 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
                 }
                 result => result?,
             };
-            site::warn(&warnings);
-            signer
+            site::warn(&written.warnings);
+            (signer, Some(written.index))
         }
     };
     drop(lock);
 
     let record = releases.iter().find(|r| r.version == draft.record.version).expect("kept above");
+    let updates: Vec<Update> =
+        index.iter().flat_map(|index| updates::updates(index, &record.version)).collect();
     if args.json {
-        print_json(record)?;
+        print_json(&Report { record, updates: &updates })?;
         if !args.no_site {
             site::tell(signer.as_ref());
         }
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", summary(record, &project, &channels, &releases));
+    if !updates.is_empty() {
+        println!("\n{}", updates::text(&updates));
+    }
     tell(ui, admission, record, &draft.record, asked);
     ui.say("");
     if args.no_site {
@@ -181,6 +197,15 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         config.base_url,
     ));
     Ok(ExitCode::SUCCESS)
+}
+
+/// The result for machines.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    /// What devices fetch for an update to it; empty where no channel serves it.
+    updates: &'a [Update],
 }
 
 /// What of a release somebody asked for.

@@ -1,5 +1,6 @@
 //! `site`: the site from records alone.
 
+use super::updates::PatchChoice;
 #[cfg(feature = "github")]
 use crate::github::{Place, Token, api::Api, store::GithubStore};
 use crate::{
@@ -9,10 +10,11 @@ use crate::{
     disk::Disk,
     installer::{Bundle, Installer},
     keys::{CHANNEL_KEY, Held, KEYS, Kind, SecretKey, chain::Chain, hinted, root::Root},
+    patch::{cache::Cache, plan},
     project::{Places, Project},
     release::Record,
     signing::{self, Signer, SigningError, Standing, artifacts},
-    site::{Keep, SiteError, render},
+    site::{Index, Keep, SiteError, render},
     source::DAY,
     store::Store,
     ui::{self, Hinted, Ui},
@@ -43,6 +45,8 @@ pub(crate) struct Args {
     /// For a scheduled run: signed descriptors expire.
     #[arg(long)]
     refresh: bool,
+    #[command(flatten)]
+    patches: PatchChoice,
     /// Where the releases are.
     #[arg(long, value_enum, default_value_t, value_name = "PLACE")]
     from: From,
@@ -76,7 +80,8 @@ impl From {
 }
 
 pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
-    let project = Project::open(global.manifest.as_deref(), &args.places)?;
+    let mut project = Project::open(global.manifest.as_deref(), &args.places)?;
+    args.patches.apply(&mut project.config);
     let ui = global.ui();
     // What is missing here shows before the long work begins.
     if args.from == From::Store && project.releases()?.is_empty() {
@@ -86,7 +91,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     let _lock =
         project.store().lock(|| ui.say("waiting for another run that changes the store"))?;
     match args.from {
-        From::Store => render_from(&project, &project.store(), &installer, args.refresh)?,
+        From::Store => render_from(&project, &project.store(), &installer, args.refresh, ui)?,
         #[cfg(feature = "github")]
         From::Github => {
             let store = listed(&project, ui)?;
@@ -100,7 +105,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
                 return nothing_to_render(&place, "publish", is_beginning);
             }
             store.fetch(&held(&project, &releases)?, ui)?;
-            render_from(&project, &store, &installer, args.refresh)?;
+            render_from(&project, &store, &installer, args.refresh, ui)?;
         }
     }
     if args.github {
@@ -115,12 +120,13 @@ fn render_from(
     store: &impl Store,
     installer: &Bundle,
     refresh: bool,
+    ui: Ui,
 ) -> Result<()> {
     let releases = store.records()?;
     let channels = project.channels()?;
     let signer = signer(project, store, &releases, refresh)?;
-    let warnings = write(project, store, &channels, &releases, installer, signer.as_ref())?;
-    warn(&warnings);
+    let written = write(project, store, &channels, &releases, installer, signer.as_ref(), ui)?;
+    warn(&written.warnings);
     println!("{}", project.site_dir.display());
     tell(signer.as_ref());
     Ok(())
@@ -287,7 +293,16 @@ pub(crate) fn warn(warnings: &[String]) {
     warnings.iter().for_each(ui::warn);
 }
 
-/// Renders, writes and checks the site of a project. Returns its warnings.
+/// A site that was written.
+pub(crate) struct Written {
+    /// What is on it.
+    pub(crate) index: Index,
+    /// What the publisher ought to know of it.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Renders, writes and checks the site of a project, with the patches to what its
+/// channels serve.
 pub(crate) fn write(
     project: &Project,
     store: &impl Store,
@@ -295,14 +310,24 @@ pub(crate) fn write(
     releases: &[Record],
     installer: &Bundle,
     signer: Option<&Signer>,
-) -> Result<Vec<String>, SiteError> {
+    ui: Ui,
+) -> Result<Written, SiteError> {
     if let Some((channel, reason)) = channels.stranded(releases) {
         return Err(SiteError::Stranded { channel: channel.clone(), reason });
     }
-    let site = render(&project.config, channels, releases, installer, signer)?;
+    let config = &project.config;
+    let wanted = plan::wanted(config, channels, releases);
+    let cache = Cache::new(&project.store_dir, &Disk::default());
+    let (patches, unmade) = cache.get(&wanted, config.patches.profile, store, ui)?;
+    let mut site = render(config, channels, releases, &patches, installer, signer)?;
+    site.warnings.extend(unmade.iter().map(ToString::to_string));
+    site.warnings.extend(plan::unknown(config, releases).iter().map(|version| {
+        format!("`also` of `[patches]` in towline.toml names {version}, which was never released")
+    }));
     let receipts = project.store_dir.join(".checked.json");
     let secrets = secrets(project, signer.map(Signer::chain));
-    let (folder, allowed) = (&project.site_dir, &project.config.check.allow.0);
+    let (folder, allowed) = (&project.site_dir, &config.check.allow.0);
     let known = site.write(store, folder, &receipts, &secrets, allowed, &Disk::default())?;
-    Ok(site.warnings.into_iter().chain(known.iter().map(ToString::to_string)).collect())
+    let warnings = site.warnings.into_iter().chain(known.iter().map(ToString::to_string));
+    Ok(Written { index: site.index, warnings: warnings.collect() })
 }

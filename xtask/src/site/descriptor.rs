@@ -7,12 +7,17 @@
 
 use super::{
     SiteError, artifact_path, json,
+    patches::Published,
     steps::{self, Way},
 };
 use crate::{
     channel::{Channels, Terms},
     config::Config,
     name::{ChannelName, TargetName},
+    patch::{
+        cache::Patches,
+        plan::{self, Wanted},
+    },
     release::{Record, Role},
 };
 use base64::prelude::{BASE64_URL_SAFE_NO_PAD, Engine};
@@ -35,7 +40,12 @@ pub struct Offer<'r> {
     way: Way<'r>,
     /// URL of each step.
     step_urls: Vec<String>,
+    /// Patches to the release, those first that are wanted most.
+    patches: Vec<Published>,
 }
+
+/// Bytes of the notes that go before the last of the patches.
+const LEAST_NOTES: usize = 256;
 
 /// The form in which a descriptor is published, which decides how much fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +67,7 @@ impl<'r> Offer<'r> {
         releases: &'r [Record],
         channel: &'r ChannelName,
         target: &'r TargetName,
+        patches: &Patches,
     ) -> Option<Self> {
         let record = channels.serves(channel, target, releases)?;
         let way = steps::way(channels, channel, target, record, releases);
@@ -66,7 +77,14 @@ impl<'r> Offer<'r> {
         };
         let step_urls = way.steps.iter().map(|step| url(step)).collect();
         let terms = channels.terms(channel);
-        Some(Self { config, channel, target, record, terms, url: url(record), way, step_urls })
+        let wanted = plan::to_served(config, channels, channel, target, record, releases);
+        let published = |wanted: &Wanted<'_>| {
+            let artifact = patches.published(wanted)?;
+            Some(Published::of(&config.base_url, wanted, patches.profile(), artifact))
+        };
+        let patches = wanted.iter().filter_map(published).collect();
+        let url = url(record);
+        Some(Self { config, channel, target, record, terms, url, way, step_urls, patches })
     }
 
     /// Returns the target whose devices it is for.
@@ -85,11 +103,16 @@ impl<'r> Offer<'r> {
         &self.way.left_behind
     }
 
-    /// Makes the descriptor, without `seq`, `issued` and `expires`. Its notes
-    /// are shortened until it fits in `form`.
+    /// Returns the patches that a descriptor of this offer names.
+    pub(super) fn patches_in(&self, descriptor: &Descriptor<'_>) -> &[Published] {
+        &self.patches[..descriptor.patches.len()]
+    }
+
+    /// Makes the descriptor, without `seq`, `issued` and `expires`. So that it fits in
+    /// `form`, its notes are shortened, and patches left out, the last first.
     ///
     /// # Errors
-    /// [`SiteError::TooLong`] if it does not fit without notes either.
+    /// [`SiteError::TooLong`] if it does not fit without notes and patches either.
     pub fn make(&self, form: Form) -> Result<Descriptor<'_>, SiteError> {
         let target = &self.record.targets[self.target];
         let steps = self.way.steps.iter().zip(&self.step_urls).map(|(step, url)| {
@@ -123,8 +146,12 @@ impl<'r> Offer<'r> {
             rollout: self.terms.rollout,
             policy: self.terms.policy.wire(),
             notes: None,
-            patches: Default::default(),
+            patches: self.patches.iter().map(Published::to_wire).collect(),
         };
+        let notes = self.record.notes.as_deref().unwrap_or_default();
+        descriptor.notes = shorten(notes, LEAST_NOTES);
+        while form.size(&descriptor) > MAX_DOCUMENT && descriptor.patches.pop().is_some() {}
+        descriptor.notes = None;
         let bare = form.size(&descriptor);
         if bare > MAX_DOCUMENT {
             return Err(SiteError::TooLong {
@@ -133,7 +160,6 @@ impl<'r> Offer<'r> {
                 bytes: bare,
             });
         }
-        let notes = self.record.notes.as_deref().unwrap_or_default();
         let mut limit = MAX_NOTES.min(notes.len());
         while limit > 0 {
             descriptor.notes = shorten(notes, limit);

@@ -1,7 +1,10 @@
 //! `releases.json`: the index of a site, for the installer, for people and for
 //! scripts. Its schema is `site/schema/releases-1.json`.
 
-use super::{Kept, artifact_path, descriptor_path, listed};
+use super::{
+    Kept, artifact_path, descriptor_path, listed,
+    patches::{self, Published},
+};
 use crate::{
     channel::Channels,
     config::{self, Config},
@@ -199,6 +202,32 @@ pub struct IndexTarget {
     pub parts: Vec<IndexPart>,
     /// All parts in one file.
     pub factory: Option<IndexArtifact>,
+    /// Shorter ways to the app image: the image compressed, then patches from other
+    /// releases, the newest first. Sites of before this field had none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub patches: Vec<IndexPatch>,
+}
+
+impl IndexTarget {
+    /// Returns its files, the app image as often as it is a part.
+    pub fn files(&self) -> impl Iterator<Item = &IndexArtifact> {
+        let parts = self.parts.iter().map(|part| &part.file);
+        std::iter::once(&self.app).chain(parts).chain(&self.factory)
+    }
+}
+
+/// A shorter way to an app image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct IndexPatch {
+    /// The version that it starts from; `None` if it needs none.
+    pub from: Option<Version>,
+    /// SHA-256 of the image that it starts from.
+    pub from_sha256: Sha256,
+    /// Name of its format.
+    pub alg: String,
+    /// The file.
+    #[serde(flatten)]
+    pub file: IndexArtifact,
 }
 
 /// A part of a first flash.
@@ -231,7 +260,7 @@ fn improv_by_default() -> bool {
 
 /// Returns the targets that a channel serves, in the order of their names,
 /// with the release that each is offered.
-pub(super) fn served_targets<'r>(
+pub(crate) fn served_targets<'r>(
     channel: &ChannelName,
     channels: &Channels,
     releases: &'r [Record],
@@ -248,6 +277,7 @@ pub(super) fn make(
     config: &Config,
     channels: &Channels,
     kept: &Kept,
+    patches: &[Published],
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<Index, StoreError> {
     let releases = &kept.releases;
@@ -275,7 +305,7 @@ pub(super) fn make(
         base_url: config.base_url.clone(),
         improv: config.installer.improv,
         channels: config.channels.iter().map(channel).collect(),
-        releases: releases.iter().rev().map(|record| release(record, channels)).collect(),
+        releases: releases.iter().rev().map(|record| release(record, channels, patches)).collect(),
         dropped,
         // Who has a signature can tell by itself whether it holds; most files would
         // be some.
@@ -288,7 +318,7 @@ pub(super) fn make(
 }
 
 /// Describes a release.
-pub(super) fn release(record: &Record, channels: &Channels) -> IndexRelease {
+pub(super) fn release(record: &Record, channels: &Channels, patches: &[Published]) -> IndexRelease {
     IndexRelease {
         version: record.version.clone(),
         prerelease: record.version.is_prerelease(),
@@ -297,12 +327,13 @@ pub(super) fn release(record: &Record, channels: &Channels) -> IndexRelease {
         notes: record.notes.clone(),
         min_from: record.min_from.clone(),
         commit: record.commit.clone(),
-        targets: record.targets.iter().map(|(name, t)| target(record, name, t)).collect(),
+        targets: record.targets.keys().map(|name| target(record, name, patches)).collect(),
     }
 }
 
 /// Describes the images of a target of a release.
-pub(super) fn target(record: &Record, name: &TargetName, target: &TargetRecord) -> IndexTarget {
+pub(super) fn target(record: &Record, name: &TargetName, patches: &[Published]) -> IndexTarget {
+    let target: &TargetRecord = &record.targets[name];
     let file = |role, artifact: &Artifact| IndexArtifact {
         path: Some(artifact_path(record, name, role, artifact)),
         size: artifact.size,
@@ -327,6 +358,7 @@ pub(super) fn target(record: &Record, name: &TargetName, target: &TargetRecord) 
             })
             .collect(),
         factory: target.factory.as_ref().map(|factory| file(Role::Factory, factory)),
+        patches: patches::listed(patches, name, &record.version),
     }
 }
 

@@ -1,6 +1,8 @@
 //! The page that people see, rendered from a template.
 
-use super::{IndexTarget, NOT_FOUND, SiteError, descriptor_path, index, served_targets};
+use super::{
+    IndexTarget, NOT_FOUND, SiteError, descriptor_path, index, patches::Published, served_targets,
+};
 use crate::{
     channel::{Channels, words},
     config::{Channel, Config},
@@ -93,6 +95,7 @@ pub(super) fn render(
     config: &Config,
     channels: &Channels,
     releases: &[Record],
+    patches: &[Published],
     installer: &Bundle,
     files: &mut BTreeMap<String, Vec<u8>>,
 ) -> Result<(), SiteError> {
@@ -118,7 +121,7 @@ pub(super) fn render(
         base_url: &config.base_url,
         signed: false,
         assets,
-        channels: config.channels.iter().map(|c| channel(c, channels, releases)).collect(),
+        channels: config.channels.iter().map(|c| channel(c, channels, releases, patches)).collect(),
         releases: releases.iter().rev().map(|r| release(r, config, channels, releases)).collect(),
     };
     let mut environment = Environment::new();
@@ -152,11 +155,12 @@ fn channel<'a>(
     (name, channel): (&'a ChannelName, &'a Channel),
     channels: &Channels,
     releases: &[Record],
+    patches: &[Published],
 ) -> PageChannel<'a> {
     let targets =
         served_targets(name, channels, releases).into_iter().map(|(target, record)| PageServed {
             descriptor: descriptor_path(name, target),
-            target: page_target(record, target),
+            target: page_target(record, target, patches),
         });
     let terms = channels.terms(name);
     let Rollout { percent, paused } = terms.rollout;
@@ -177,14 +181,14 @@ fn release(
     channels: &Channels,
     releases: &[Record],
 ) -> PageRelease {
-    let release = index::release(record, channels);
+    let release = index::release(record, channels, &[]);
     let serves = |channel: &&ChannelName| {
         let served = served_targets(channel, channels, releases);
         served.iter().any(|(_, served)| served.version == record.version)
     };
     PageRelease {
         channels: config.channels.keys().filter(serves).map(ToString::to_string).collect(),
-        targets: record.targets.keys().map(|target| page_target(record, target)).collect(),
+        targets: record.targets.keys().map(|target| page_target(record, target, &[])).collect(),
         version: release.version,
         prerelease: release.prerelease,
         yanked: release.yanked,
@@ -195,11 +199,11 @@ fn release(
     }
 }
 
-fn page_target(record: &Record, target: &TargetName) -> PageTarget {
+fn page_target(record: &Record, target: &TargetName, patches: &[Published]) -> PageTarget {
     PageTarget {
         version: record.version.clone(),
         released: date_text(record.source_date),
         notes: record.notes.clone(),
-        target: index::target(record, target, &record.targets[target]),
+        target: index::target(record, target, patches),
     }
 }

@@ -35,15 +35,7 @@ pub(super) fn way<'r>(
     releases: &'r [Record],
 ) -> Way<'r> {
     let Some(mut lowest) = offered.min_from.as_ref() else { return Way::default() };
-    let follows_prereleases =
-        matches!(channels.rules.get(channel), Some(Rule::Follow { prereleases: true, .. }));
-    let with_prereleases = follows_prereleases || offered.version.is_prerelease();
-    let below: Vec<_> = releases
-        .iter()
-        .filter(|release| release.targets.contains_key(target))
-        .filter(|release| release.version.precedence(&offered.version).is_lt())
-        .filter(|release| with_prereleases || !release.version.is_prerelease())
-        .collect();
+    let below = below(channels, channel, target, &offered.version, releases);
     let mut steps = Vec::new();
     while steps.len() < MAX_STEPS {
         let leads_on = |release: &&&Record| {
@@ -65,6 +57,26 @@ pub(super) fn way<'r>(
     let mut left_behind: Vec<_> = too_old.map(|release| &release.version).collect();
     left_behind.sort_by(|a, b| a.precedence(b));
     Way { steps, left_behind }
+}
+
+/// Returns the releases below `offered` that devices of a target may run which follow
+/// the channel, lowest version first: prereleases only where they get them anyway.
+pub(crate) fn below<'r>(
+    channels: &Channels,
+    channel: &ChannelName,
+    target: &TargetName,
+    offered: &Version,
+    releases: &'r [Record],
+) -> Vec<&'r Record> {
+    let follows_prereleases =
+        matches!(channels.rules.get(channel), Some(Rule::Follow { prereleases: true, .. }));
+    let with_prereleases = follows_prereleases || offered.is_prerelease();
+    releases
+        .iter()
+        .filter(|release| release.targets.contains_key(target))
+        .filter(|release| release.version.precedence(offered).is_lt())
+        .filter(|release| with_prereleases || !release.version.is_prerelease())
+        .collect()
 }
 
 #[cfg(test)]

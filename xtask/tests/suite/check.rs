@@ -9,6 +9,7 @@ mod http;
 mod limits;
 mod mutations;
 mod nvs;
+mod patches;
 mod rules;
 mod signed;
 

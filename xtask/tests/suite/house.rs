@@ -48,6 +48,7 @@ fn every_package_takes_dependencies_and_lints_from_its_workspace() {
     for package in [
         "xtask",
         "firmware/descriptor",
+        "firmware/diff",
         "firmware/update",
         "firmware/patch",
         "firmware/app",

@@ -19,6 +19,8 @@ mod nginx;
 mod notes;
 mod oracles;
 mod output;
+mod patch_by_hand;
+mod patches;
 mod paths;
 mod policy;
 mod program;

@@ -109,11 +109,11 @@ fn merges_at_once_wait_for_each_other() {
         let output = run.wait_with_output().unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
     }
-    project.done(&["site"]);
-    project.done(&["check"]);
     project.build(&CHIPS, "1.0.0").done(&["release", "--no-site", "--store", "whole"]);
     project.build(&CHIPS, "1.1.0").done(&["release", "--no-site", "--store", "whole"]);
     assert_tree(&project.path("dist/store"), &tree(&project.path("whole")));
+    project.done(&["site"]);
+    project.done(&["check"]);
 }
 
 #[test]

@@ -227,7 +227,7 @@ fn nothing_of_an_earlier_run_gets_into_what_is_published() {
     // But for files that are named by their hash, and hashed again.
     let pages = File::workflow("pages").text;
     assert_eq!(pages.matches("actions/cache").count(), 1);
-    assert!(pages.contains("          path: dist/store/artifacts\n"));
+    assert!(pages.contains("            dist/store/artifacts\n            dist/store/patches\n"));
 }
 
 #[test]

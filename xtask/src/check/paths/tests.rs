@@ -1,4 +1,5 @@
 use super::*;
+use crate::store;
 use serde_json::{Value, json};
 
 /// 2026-11-22.
@@ -158,4 +159,27 @@ fn releases_and_targets_that_fare_alike_are_one_row() {
     let drawn = svg("lamp", &paths);
     assert!(drawn.contains("One kind of device never reaches"), "{drawn}");
     assert_eq!(drawn.matches("class=\"way\"").count(), 3, "{drawn}");
+}
+
+#[test]
+fn a_device_fetches_the_shortest_form_that_it_can_use() {
+    let patch = |from: Value, size: u32, name: &str| {
+        let from_sha256 = from.as_str().map_or(store::sha256(b"").to_string(), hash);
+        json!({
+            "from": from, "from_sha256": from_sha256, "alg": "twp1-small",
+            "path": format!("{name}.twp"), "size": size, "sha256": hash(name),
+        })
+    };
+    let patches = [
+        patch(Value::Null, 300_000, "whole"),
+        patch("1.1.0".into(), 40_000, "part"),
+        patch("1.0.0".into(), 50_000, "left out of the descriptor"),
+    ];
+    let releases = [("1.2.0", &["esp32c3"][..]), ("1.1.0", &["esp32c3"]), ("1.0.0", &["esp32c3"])];
+    let mut index = index(&releases, &[("stable", "esp32c3", "1.2.0")]);
+    index["releases"][0]["targets"][0]["patches"] = patches.clone().into();
+    let named = json!({ "patches": patches[..2] });
+    let paths = of(index, |_| descriptor("1.2.0", &named));
+    let bytes: Vec<_> = paths.iter().map(|path| (path.from.as_str(), path.bytes())).collect();
+    assert_eq!(bytes, [("1.2.0", 0), ("1.1.0", 40_000), ("1.0.0", 300_000)]);
 }

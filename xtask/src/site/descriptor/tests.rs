@@ -13,7 +13,7 @@ fn offer<T>(terms: &str, releases: &[Record], with: impl FnOnce(&Offer<'_>) -> T
     let config = Config::parse(Path::new("towline.toml"), CONFIG).unwrap();
     let channels = parse(terms).unwrap();
     let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
-    with(&Offer::of(&config, &channels, releases, &channel, &target).unwrap())
+    with(&Offer::of(&config, &channels, releases, &channel, &target, &Patches::default()).unwrap())
 }
 
 fn release(version: &str, min_from: Option<&str>, notes: Option<&str>) -> Record {
@@ -146,5 +146,56 @@ fn a_channel_that_asks_for_more_than_there_is_room_is_named() {
             "{error}"
         );
         assert!(error.contains("cargo xtask policy stable"), "{error}");
+    });
+}
+
+/// Calls `with` with what is offered when there are patches from `count` releases.
+fn patched<T>(url: &str, notes: &str, count: usize, with: impl FnOnce(&Offer<'_>) -> T) -> T {
+    let config = CONFIG.replace("https://lamp-makers.github.io/lamp/", url);
+    let config = format!("{config}[patches]\nfrom = {count}\n");
+    let config = Config::parse(Path::new("towline.toml"), &config).unwrap();
+    let channels = parse("").unwrap();
+    let mut releases: Vec<_> =
+        (0..=count).map(|minor| release(&format!("1.{minor}.0"), None, Some(notes))).collect();
+    for (number, release) in releases.iter_mut().enumerate() {
+        release.targets[0].app.sha256 = Sha256([number as u8; 32]);
+    }
+    let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
+    let to = releases.last().unwrap();
+    let wanted = plan::to_served(&config, &channels, &channel, &target, to, &releases);
+    let patches = Patches::with(wanted.iter().map(Wanted::images));
+    with(&Offer::of(&config, &channels, &releases, &channel, &target, &patches).unwrap())
+}
+
+#[test]
+fn as_many_patches_as_are_made_by_default_fit_with_some_notes() {
+    let notes = "Brighter by day and by night.\n".repeat(100);
+    let from = crate::config::Patches::default().from;
+    patched("https://lamp-makers.github.io/lamp/", &notes, from, |offer| {
+        let descriptor = offer.make(Form::Sealed { signatures: 1 }).unwrap();
+        assert_eq!(descriptor.patches.len(), from + 1);
+        assert_eq!(descriptor.patches[0].from_sha256, Sha256::OF_NOTHING);
+        // The newest first.
+        assert_eq!(descriptor.patches[1].from_sha256, Sha256([from as u8 - 1; 32]));
+        assert!(descriptor.notes.unwrap().len() >= LEAST_NOTES);
+        let bytes = sealed(&descriptor, 1).len();
+        assert!(bytes <= MAX_DOCUMENT && bytes > MAX_DOCUMENT - 128, "{bytes}");
+        let mut document = sealed(&descriptor, 1).into_bytes();
+        let Ok(Document::Signed(signed)) = Document::parse(&mut document) else { panic!() };
+        assert_eq!(SignedDescriptor::read(signed).unwrap().patches, descriptor.patches);
+    });
+}
+
+#[test]
+fn patches_from_the_oldest_releases_are_left_out_first() {
+    let url = format!("https://example.org/{}/", "long".repeat(60));
+    patched(&url, "Brighter.", 7, |offer| {
+        let descriptor = offer.make(Form::Sealed { signatures: 2 }).unwrap();
+        let from: Vec<_> = descriptor.patches.iter().map(|p| p.from_sha256).collect();
+        let older = (0..7).rev().map(|number| Sha256([number; 32]));
+        let all: Vec<_> = [Sha256::OF_NOTHING].into_iter().chain(older).collect();
+        assert!(from.len() > 1 && from.len() < all.len() && all.starts_with(&from), "{from:?}");
+        assert_eq!(descriptor.notes, Some("Brighter."));
+        assert_eq!(offer.patches_in(&descriptor).len(), from.len());
     });
 }

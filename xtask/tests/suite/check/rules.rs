@@ -107,6 +107,8 @@ fn describe(value: &mut Value, old: &str, new: &str, size: u32) {
                 object.insert("sha256".into(), new.into());
                 object.insert("size".into(), size.into());
             }
+            // They lead to the image that was there.
+            object.remove("patches");
             object.values_mut().for_each(|value| describe(value, old, new, size));
         }
         _ => {}
