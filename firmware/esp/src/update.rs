@@ -180,7 +180,8 @@ impl Client {
             .await?;
         match &outcome {
             Outcome::Stay(reason) => info!("channel {channel}: {reason}"),
-            Outcome::Installed { version, slot } => {
+            Outcome::Installed { version, slot, form, fetched } => {
+                info!("update: fetched {fetched} bytes ({form})");
                 info!("update: {version} is in {slot} and boots next");
             }
         }

@@ -1,5 +1,5 @@
-//! The journal of a download: whatever it says and the slot holds, the download
-//! ends with the image that is offered.
+//! The journal of a download, of an image or of a patch: whatever it says and the
+//! slot holds, the download ends with the image that is offered.
 #![no_main]
 
 use embassy_futures::block_on;
@@ -8,11 +8,16 @@ use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
 use towline::{
     Buffers, Identity, LastPoll, Limits, Ota, Outcome, Updater,
+    descriptor::Chip,
     otadata::{Record, State},
     schedule::Jitter,
 };
-use towline_fuzz::{Input, image};
-use towline_sim::{Counted, Kind, Memory, Origin, SECTOR, boot, sample::Table};
+use towline_fuzz::Input;
+use towline_sim::{
+    Counted, Kind, Memory, Origin, SECTOR, boot,
+    patch::patch,
+    sample::{Table, program_image},
+};
 
 const TABLE: Table = Table { slots: 2, slot_size: 0x20000, factory: false };
 const NEW: &str = "1.1.0";
@@ -22,26 +27,45 @@ struct World {
     new: Vec<u8>,
     sha256: [u8; 32],
     origin: Origin,
+    patch: Vec<u8>,
+    /// The same host, which offers the patch too.
+    patching: Origin,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     // More than two steps of the journal.
-    let (old, new) = (image("1.0.0", 600), image(NEW, 70_000));
-    let sha256: [u8; 32] = Sha256::digest(&new).into();
-    let hex = sha256.map(|byte| format!("{byte:02x}")).concat();
-    let descriptor = format!(
-        r#"{{"version":"{NEW}","path":"https://example.org/new.bin","fmt":1,"project":"lamp",
-        "target":"desk","channel":"stable","chip":"esp32c3","size":{},"sha256":"{hex}"}}"#,
-        new.len()
+    let image = |version, len| program_image(Chip::Esp32c3, "lamp", version, len);
+    let (old, new) = (image("1.0.0", 40_000), image(NEW, 70_000));
+    let patch = patch(&old, &new, 15_000);
+    let offer = format!(
+        r#""version":"{NEW}","path":"https://example.org/new.bin","fmt":1,"project":"lamp",
+        "target":"desk","channel":"stable","chip":"esp32c3","size":{},"sha256":"{}""#,
+        new.len(),
+        hex(&new)
+    );
+    let patches = format!(
+        r#","patches":[{{"from_sha256":"{}","alg":"twp1-small",
+        "path":"https://example.org/old.twp","size":{},"sha256":"{}"}}]"#,
+        hex(&old),
+        patch.len(),
+        hex(&patch)
     );
     let mut origin = Origin::default();
-    origin.serve("/desk.json", descriptor.into());
     origin.serve("/new.bin", new.clone());
-    World { old, new, sha256, origin }
+    origin.serve("/old.twp", patch.clone());
+    let mut patching = origin.clone();
+    origin.serve("/desk.json", format!("{{{offer}}}").into());
+    patching.serve("/desk.json", format!("{{{offer}{patches}}}").into());
+    let sha256 = Sha256::digest(&new).into();
+    World { old, new, sha256, origin, patch, patching }
 });
 
 fuzz_target!(|data: &[u8]| {
-    let World { old, new, sha256, origin } = &*WORLD;
+    let World { old, new, sha256, origin, patch, patching } = &*WORLD;
     let mut input = Input::new(data);
     let flags = input.byte();
     let loss = usize::from(input.byte()) * 512;
@@ -65,15 +89,30 @@ fuzz_target!(|data: &[u8]| {
     if flags & 1 != 0 {
         // A journal as the client writes it, of the image or of another.
         let size = new.len() as u32 ^ if flags & 2 == 0 { 0 } else { input.word() };
-        sector.extend(b"TWJ1");
+        sector.extend(b"TWJ2");
         sector.extend(size.to_le_bytes());
         sector.push(if flags & 4 == 0 { 1 } else { input.byte() });
         sector.resize(64 + 16, 0xFF);
         let etag = if flags & 8 == 0 { [0; 8] } else { input.array() };
         sector.extend(etag);
         sector.extend(sha256);
+        // The image as it is, the patch, or another one.
+        if flags & 32 == 0 {
+            sector.extend([0; 8]);
+        } else {
+            let header = if flags & 64 == 0 { &patch[..48] } else { input.take(48) };
+            sector.extend(&Sha256::digest(patch)[..8]);
+            sector.extend(header);
+        }
+        sector.resize(64 + 120, 0);
         let sum = Sha256::digest(&sector[64..]);
         sector.extend(&sum[..8]);
+        // Marks that name blocks of a patch.
+        for _ in 0..input.below(3) {
+            let start: [u8; 8] = input.array();
+            sector.extend(start);
+            sector.extend(&Sha256::digest(start)[..8]);
+        }
     } else if flags & 16 != 0 {
         sector.clear();
     }
@@ -83,7 +122,7 @@ fuzz_target!(|data: &[u8]| {
 
     let Ok(booted) = boot(&mut flash, Kind::Stock) else { return };
     let mut ota = Ota::open(&mut flash, booted.offset()).expect("what booted can be opened");
-    let mut net = origin.clone();
+    let mut net = if flags & 128 == 0 { origin } else { patching }.clone();
     net.loses_after = (loss > 0).then_some(loss.max(new.len() / 8));
     let updater = Updater {
         ota: &mut ota,

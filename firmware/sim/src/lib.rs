@@ -17,6 +17,7 @@ mod flash;
 mod memory;
 mod net;
 mod origin;
+pub mod patch;
 pub mod powercut;
 pub mod sample;
 pub mod signing;

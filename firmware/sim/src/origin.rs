@@ -16,6 +16,8 @@ pub struct Origin {
     pub asked: Vec<String>,
     /// After how many bytes of a body it loses each connection.
     pub loses_after: Option<usize>,
+    /// Whether it serves all of a file whatever it is asked for.
+    pub ignores_ranges: bool,
     /// What it answers for a path that it does not have: the whole answer, if
     /// that is not 404.
     pub fallback: Option<Vec<u8>>,
@@ -113,7 +115,8 @@ impl Origin {
         if header("If-None-Match") == Some(etag) {
             return format!("HTTP/1.1 304 Not Modified\r\nETag: {etag}\r\n\r\n").into_bytes();
         }
-        let from = header("Range").and_then(|range| {
+        let range = header("Range").filter(|_| !self.ignores_ranges);
+        let from = range.and_then(|range| {
             range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok()
         });
         let status = match from {

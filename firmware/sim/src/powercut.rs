@@ -7,9 +7,10 @@
 //!       cut there, then go on until the device rests
 //! ```
 //!
-//! A life is: boot, guard, poll, download (over a connection that is lost
-//! once), write, read back, activate; boot, guard, self-test, accept or not;
-//! poll again. After every reset a complete verified image has to run, none
+//! A life is: boot, guard, poll, download (over connections that are lost),
+//! write, read back, activate; boot, guard, self-test, accept or not; poll
+//! again. What is downloaded is the image as it is, compressed, a patch, or a
+//! patch that turns out broken. After every reset a complete verified image has to run, none
 //! that was not accepted unmonitored, and at the end the device has to be up to
 //! date, or back on the old image if the new one is bad.
 //!
@@ -23,7 +24,8 @@ use crate::{
     clock::Counted,
     memory::{Cut, Memory, MemoryError, Torn},
     origin::Origin,
-    sample::{Table, app_image, with_secure_version},
+    patch::patch,
+    sample::{Table, program_image, with_secure_version},
 };
 use embassy_futures::block_on;
 use rayon::prelude::*;
@@ -31,7 +33,7 @@ use sha2::{Digest, Sha256};
 use signed::{Channel, Remembered};
 use std::{fmt, sync::Mutex};
 use towline::{
-    Buffers, Guard, Identity, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, Trust,
+    Buffers, Form, Guard, Identity, LastPoll, Limits, Ota, OtaError, Outcome, Reason, Reset, Trust,
     UpdateError, Updater,
     descriptor::Chip,
     otadata::{Label, Record, SECTOR, Stage, State},
@@ -42,9 +44,14 @@ const OLD: &str = "1.0.0";
 const NEW: &str = "1.1.0";
 /// Eleven sectors, and more than one step of the journal.
 const NEW_LEN: usize = 41_000;
-const OLD_LEN: usize = 9_000;
+const OLD_LEN: usize = 12_000;
 /// Where the connection is lost once in each attempt.
 const LOST_AFTER: usize = 24_000;
+/// The same for what is smaller: beyond any descriptor.
+const LOST_EARLY_AFTER: usize = 5_000;
+/// Bytes of the image in a block of a patch: several within a step of the
+/// journal, none of which ends where a step does.
+const BLOCK: usize = 9_001;
 const MOST_BOOTS: usize = 16;
 
 /// What surrounds an update.
@@ -58,6 +65,21 @@ pub struct Scenario {
     pub verdict: Verdict,
     /// Whether the channel is signed.
     pub signed: bool,
+    /// What the channel serves beside the image.
+    pub serves: Serves,
+}
+
+/// What a channel serves beside the image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Serves {
+    /// Nothing.
+    Plain,
+    /// The image compressed.
+    Compressed,
+    /// A patch from what runs, and the image compressed.
+    Patch,
+    /// A patch that is damaged at its end.
+    BrokenPatch,
 }
 
 /// Boot selection before the update.
@@ -119,8 +141,9 @@ enum Stop {
 
 /// The channel that serves the new image, and the images.
 struct World {
-    origin: Origin,
-    signed: Channel,
+    origins: [Origin; 4],
+    /// Signed channels: with the image alone, and with a patch.
+    signed: [Channel; 2],
     old: Vec<u8>,
     new: Vec<u8>,
     older: Vec<u8>,
@@ -142,15 +165,32 @@ impl Scenario {
         for bootloader in bootloaders {
             for before in befores {
                 for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
-                    all.push(Self { bootloader, before, verdict, signed: false });
+                    all.push(Self {
+                        bootloader,
+                        before,
+                        verdict,
+                        signed: false,
+                        serves: Serves::Plain,
+                    });
                 }
             }
         }
+        for (before, serves) in [
+            (Before::First, Serves::Compressed),
+            (Before::Second, Serves::Patch),
+            (Before::Factory, Serves::Patch),
+            (Before::First, Serves::BrokenPatch),
+        ] {
+            let (bootloader, verdict) = (Kind::Rollback, Verdict::Accept);
+            all.push(Self { bootloader, before, verdict, signed: false, serves });
+        }
         for verdict in [Verdict::Accept, Verdict::Reject, Verdict::Hang] {
             let bootloader = Kind::AntiRollback { secure_version: 1 };
-            all.push(Self { bootloader, before: Before::Second, verdict, signed: false });
-            for bootloader in bootloaders {
-                all.push(Self { bootloader, before: Before::First, verdict, signed: true });
+            let (before, serves) = (Before::Second, Serves::Plain);
+            all.push(Self { bootloader, before, verdict, signed: false, serves });
+            for (bootloader, serves) in bootloaders.into_iter().zip([serves, Serves::Patch]) {
+                let before = Before::First;
+                all.push(Self { bootloader, before, verdict, signed: true, serves });
             }
         }
         all
@@ -189,22 +229,30 @@ fn try_scenario(world: &World, scenario: Scenario, scope: Scope) -> Summary {
     let mut summary = Summary::default();
     let mut flash = start.clone();
     flash.power_on(None);
-    if let Err(stop) = live(world, scenario, &mut flash, &mut Life::of(scenario)) {
+    let mut life = Life::of(scenario);
+    if let Err(stop) = live(world, scenario, &mut flash, &mut life) {
         summary.failures.push(format!("{scenario:?} without a cut: {stop}"));
         return summary;
     }
     let operations = flash.operations();
     summary.operations = operations as usize;
+    if life.form != Some(scenario.serves.form()) {
+        summary.failures.push(format!("{scenario:?} without a cut: came as {:?}", life.form));
+    }
     let mut try_cuts = |cuts: &[Cut]| {
         summary.cases += 1;
         if let Err(violation) = survive(world, scenario, start.clone(), cuts) {
             summary.failures.push(format!("{scenario:?} {cuts:?}: {violation}"));
         }
     };
+    // What takes long to make is torn in a part of the ways at each operation, and
+    // in the next part at the next one.
+    let sparse = if scenario.serves == Serves::Plain { 1 } else { 4 };
     match scope {
         Scope::OneCut => {
             for operation in 0..operations {
-                for torn in Torn::KINDS {
+                let kinds = Torn::KINDS.into_iter().skip(operation as usize % sparse);
+                for torn in kinds.step_by(sparse) {
                     try_cuts(&[Cut { operation, torn }]);
                 }
             }
@@ -215,7 +263,7 @@ fn try_scenario(world: &World, scenario: Scenario, scope: Scope) -> Summary {
             let kinds = Torn::KINDS.iter().enumerate();
             for (index, first) in kinds.clone().step_by(3) {
                 for (other, second) in kinds.clone().skip(index % 5).step_by(5) {
-                    for a in (index as u32 % 13..operations).step_by(13) {
+                    for a in (index as u32 % 13..operations).step_by(13 * sparse) {
                         for b in (other as u32 % 17..operations).step_by(17) {
                             let first = Cut { operation: a, torn: *first };
                             try_cuts(&[first, Cut { operation: b, torn: *second }]);
@@ -253,12 +301,25 @@ fn survive(
 struct Life {
     accept_begun: bool,
     accepted: bool,
+    /// The form in which the update came at last.
+    form: Option<Form>,
     /// Trials that were begun; a cut may cost the memory of one.
     trials: usize,
     /// What the device remembered of the channel at last.
     remembered: Remembered,
     /// Whether the channel was signed anew since the device came to rest.
     refreshed: bool,
+}
+
+impl Serves {
+    /// Returns the form in which a device gets the image.
+    fn form(self) -> Form {
+        match self {
+            Self::Plain | Self::BrokenPatch => Form::Plain,
+            Self::Compressed => Form::Compressed,
+            Self::Patch => Form::Patch,
+        }
+    }
 }
 
 impl Life {
@@ -340,7 +401,11 @@ fn live(
             Guard::Settled | Guard::DidNotBoot { .. } => {}
         }
         match poll(world.origin(scenario, life), world.trust(scenario), &mut ota)? {
-            Outcome::Installed { .. } | Outcome::Stay(Reason::AwaitingReset) => continue,
+            Outcome::Installed { form, .. } => {
+                life.form = Some(form);
+                continue;
+            }
+            Outcome::Stay(Reason::AwaitingReset) => continue,
             Outcome::Stay(Reason::UpToDate) if is_new => {}
             Outcome::Stay(Reason::RolledBack)
                 if scenario.verdict != Verdict::Accept && life.trials > 0 => {}
@@ -400,45 +465,92 @@ fn stop(error: OtaError<MemoryError>) -> Stop {
 
 impl World {
     fn new() -> Self {
-        let image =
-            |version, len| with_secure_version(app_image(Chip::Esp32c3, "lamp", version, len), 1);
+        let image = |version, len| {
+            with_secure_version(program_image(Chip::Esp32c3, "lamp", version, len), 1)
+        };
         let new = image(NEW, NEW_LEN);
         let old = image(OLD, OLD_LEN);
+        let hash = |bytes: &[u8]| {
+            Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>()
+        };
         let fields = |version: &str, image: &[u8]| {
-            let hash: String = Sha256::digest(image).iter().map(|b| format!("{b:02x}")).collect();
             format!(
                 r#""version":"{version}","path":"https://example.org/new.bin","fmt":1,
                 "project":"lamp","target":"desk","channel":"stable","chip":"esp32c3","chip_id":5,
-                "size":{},"sha256":"{hash}""#,
-                image.len()
+                "size":{},"sha256":"{}""#,
+                image.len(),
+                hash(image)
             )
         };
         let (of_old, of_new) = (fields(OLD, &old), fields(NEW, &new));
-        let mut origin = Origin::default();
-        origin.loses_after = Some(LOST_AFTER);
-        origin.serve("/new.bin", new.clone());
-        let signed = Channel::new([OLD, &of_old], [NEW, &of_new], &origin);
-        origin.serve("/ota/stable/desk.json", format!("{{{of_new}}}").into());
+        let compressed = patch(&[], &new, BLOCK);
+        let patched = patch(&old, &new, BLOCK);
+        let mut broken = patched.clone();
+        *broken.last_mut().expect("a patch has bytes") ^= 1;
+        let entry = |path: &str, from: &[u8], file: &[u8]| {
+            format!(
+                r#"{{"from_sha256":"{}","alg":"twp1-small","path":"https://example.org{path}",
+                "size":{},"sha256":"{}"}}"#,
+                hash(from),
+                file.len(),
+                hash(file)
+            )
+        };
+        let whole = entry("/new.twp", &[], &compressed);
+        let from_old = entry("/old.twp", &old, &patched);
+        let from_old_broken = entry("/broken.twp", &old, &broken);
+        let patches = [
+            String::new(),
+            format!(r#","patches":[{whole}]"#),
+            format!(r#","patches":[{whole},{from_old}]"#),
+            format!(r#","patches":[{whole},{from_old_broken}]"#),
+        ];
+        let mut images = Origin::default();
+        for (path, bytes) in [
+            ("/new.bin", &new),
+            ("/new.twp", &compressed),
+            ("/old.twp", &patched),
+            ("/broken.twp", &broken),
+        ] {
+            images.serve(path, bytes.clone());
+        }
+        let mut early = images.clone();
+        early.loses_after = Some(LOST_EARLY_AFTER);
+        images.loses_after = Some(LOST_AFTER);
+        let offered = format!("{of_new}{}", patches[2]);
+        let signed = [
+            Channel::new([OLD, &of_old], [NEW, &of_new], &images),
+            Channel::new([OLD, &of_old], [NEW, &offered], &early),
+        ];
+        let origins = patches.map(|patches| {
+            let mut origin = if patches.is_empty() { images.clone() } else { early.clone() };
+            origin.serve("/ota/stable/desk.json", format!("{{{of_new}{patches}}}").into());
+            origin
+        });
         Self {
-            origin,
+            origins,
             signed,
             new,
             old,
-            older: app_image(Chip::Esp32c3, "lamp", "0.9.0", OLD_LEN / 2),
+            older: program_image(Chip::Esp32c3, "lamp", "0.9.0", OLD_LEN / 2),
         }
     }
 
     /// Returns what the channel serves.
     fn origin(&self, scenario: Scenario, life: &Life) -> Origin {
         match (scenario.signed, life.refreshed) {
-            (false, _) => self.origin.clone(),
-            (true, false) => self.signed.offering.clone(),
-            (true, true) => self.signed.refreshed.clone(),
+            (false, _) => self.origins[scenario.serves as usize].clone(),
+            (true, false) => self.channel(scenario).offering.clone(),
+            (true, true) => self.channel(scenario).refreshed.clone(),
         }
     }
 
+    fn channel(&self, scenario: Scenario) -> &Channel {
+        &self.signed[usize::from(scenario.serves != Serves::Plain)]
+    }
+
     fn trust(&self, scenario: Scenario) -> Option<Trust<'_>> {
-        scenario.signed.then(|| self.signed.trust())
+        scenario.signed.then(|| self.channel(scenario).trust())
     }
 
     fn image(&self, version: &str) -> &[u8] {
@@ -487,7 +599,8 @@ impl World {
         }
         if scenario.signed {
             let mut ota = Ota::open(&mut flash, table.offset(old)).expect("a sound image runs");
-            let outcome = poll(self.signed.earlier.clone(), self.trust(scenario), &mut ota);
+            let outcome =
+                poll(self.channel(scenario).earlier.clone(), self.trust(scenario), &mut ota);
             assert!(matches!(outcome, Ok(Outcome::Stay(Reason::UpToDate))), "{outcome:?}");
             assert_eq!(Remembered::read(&flash), Remembered::FIRST);
         }

@@ -5,18 +5,55 @@ use towline::descriptor::Chip;
 
 /// Returns an app image as `esptool elf2image` lays it out, with `len` bytes
 /// of content. It is sound in every respect but that its code does nothing.
+/// Images of two versions have nothing in common.
 ///
 /// # Panics
 /// If a text is longer than its field, or `len` than an image can be.
 pub fn app_image(chip: Chip, project: &str, version: &str, len: usize) -> Vec<u8> {
+    let seed = version.bytes().chain(chip.name().bytes()).fold(7_u8, |a, b| a.wrapping_mul(31) ^ b);
+    let content = (0..len).map(|at| (at as u8).wrapping_mul(seed | 1) ^ (at >> 8) as u8);
+    image_of(chip, project, version, content)
+}
+
+/// As [`app_image`], but the images of two versions are as much alike as those
+/// of a program to which something was added: a line here and there, which moves
+/// what follows.
+///
+/// # Panics
+/// As [`app_image`].
+pub fn program_image(chip: Chip, project: &str, version: &str, len: usize) -> Vec<u8> {
+    let mut random = 1_u32;
+    let mut word = || {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // Some words are more frequent than others.
+        (random >> 24 & random >> 16 & 0xFF).wrapping_mul(0x9E37_79B1).to_le_bytes()
+    };
+    let mut content = Vec::new();
+    while content.len() < len {
+        if content.len() % 3000 < 4 {
+            let lines = 1 + usize::from(version.bytes().fold(0, u8::wrapping_add) % 5);
+            content.extend(version.repeat(lines).as_bytes());
+            content.resize(content.len().next_multiple_of(4), 0);
+        }
+        content.extend(word());
+    }
+    content.truncate(len);
+    image_of(chip, project, version, content)
+}
+
+fn image_of(
+    chip: Chip,
+    project: &str,
+    version: &str,
+    content: impl IntoIterator<Item = u8>,
+) -> Vec<u8> {
     let mut descriptor = vec![0; 256];
     descriptor[..4].copy_from_slice(&0xABCD_5432_u32.to_le_bytes());
     descriptor[0x10..0x30][..version.len()].copy_from_slice(version.as_bytes());
     descriptor[0x30..0x50][..project.len()].copy_from_slice(project.as_bytes());
     descriptor[0xA4 + 0x10] = 16;
     let mut data = descriptor;
-    let seed = version.bytes().chain(chip.name().bytes()).fold(7_u8, |a, b| a.wrapping_mul(31) ^ b);
-    data.extend((0..len).map(|at| (at as u8).wrapping_mul(seed | 1) ^ (at >> 8) as u8));
+    data.extend(content);
     data.resize(data.len().next_multiple_of(4), 0);
 
     let mut image = vec![0xE9, 1, 2, 0x20];

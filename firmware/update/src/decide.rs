@@ -5,6 +5,11 @@
 //! for this device? -> newer? -> fit? -> for all or for it? -> rolled out? -> now?
 //! ```
 
+mod form;
+
+pub use form::Form;
+pub(crate) use form::lightest;
+
 use crate::{
     descriptor::{Chip, Descriptor, Policy, Priority, Sha256, Version, Window},
     place::{device_hash, in_rollout},

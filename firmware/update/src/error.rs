@@ -20,7 +20,7 @@
 //! [`LayoutError::NoOtadata`]: crate::layout::LayoutError::NoOtadata
 //! [`SlotWriter`]: crate::SlotWriter
 
-use crate::image::ImageError;
+use crate::{image::ImageError, patch::PatchError};
 use core::fmt;
 
 /// Why an operation on slots failed. What runs stays bootable in every case.
@@ -32,6 +32,8 @@ pub enum OtaError<E> {
     Unconfirmed,
     /// The bytes are not a sound image.
     Image(ImageError),
+    /// The image cannot be made of the patch.
+    Patch(PatchError),
     /// There are no bytes.
     Empty,
     /// The image is of another project.
@@ -61,6 +63,7 @@ impl<E: fmt::Debug> fmt::Display for OtaError<E> {
         f.write_str(match self {
             Self::Flash(error) => return write!(f, "flash failed: {error:?}"),
             Self::Image(error) => return error.fmt(f),
+            Self::Patch(error) => return error.fmt(f),
             Self::Unconfirmed => "what runs is on trial: accept it or roll back first",
             Self::Empty => "the image is empty",
             Self::OtherProject => "the image is of another project",

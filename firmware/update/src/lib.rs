@@ -1,8 +1,8 @@
 //! Update client for ESP32 firmware that follows a channel.
 //!
 //! ```text
-//! descriptor -> decide -> download -> verify + slot -> read back -> otadata -> reset
-//!  (http)      (pure)     (http)      (image, slot)     (slot)      (otadata)
+//! descriptor -> decide -> download -> patch -> verify + slot -> read back -> otadata -> reset
+//!  (http)      (pure)     (http)     (if any)  (image, slot)     (slot)      (otadata)
 //! ```
 //!
 //! The crate is `no_std`, allocates nothing, and knows a chip only as
@@ -39,6 +39,7 @@ pub mod layout;
 pub mod ota;
 pub mod otadata;
 pub mod pace;
+pub mod patch;
 pub mod place;
 pub mod schedule;
 #[cfg(doc)]
@@ -51,7 +52,7 @@ pub mod trust;
 pub mod update;
 
 pub use clock::Clock;
-pub use decide::{Decision, Reason, Running, decide};
+pub use decide::{Decision, Form, Reason, Running, decide};
 pub use error::OtaError;
 pub use guard::{Guard, Reset};
 pub use journal::Validator;
@@ -59,6 +60,7 @@ pub use layout::{Layout, Region, Slot};
 pub use ota::{Info, OpenError, Ota, SlotInfo};
 pub use otadata::OtaData;
 pub use pace::{Limits, Pace};
+pub use patch::PatchError;
 pub use signature::ed25519;
 pub use slot::{Expected, SlotWriter, Verified};
 pub use towline_descriptor as descriptor;

@@ -23,6 +23,8 @@ pub struct Ota<F> {
     app: AppDescriptor,
     chip: Chip,
     secure_version: u32,
+    /// The running image, once it was looked at.
+    pub(crate) image: Option<Checked>,
 }
 
 /// Why a device cannot be updated at all.
@@ -90,7 +92,7 @@ impl<F: NorFlash> Ota<F> {
         let Head { header, app } = head.map_err(OpenError::Image)?;
         let chip = header.chip().ok_or(OpenError::UnknownChip(header.chip_id))?;
         let secure_version = app.secure_version;
-        Ok(Self { flash, layout, running: slot, app, chip, secure_version })
+        Ok(Self { flash, layout, running: slot, app, chip, secure_version, image: None })
     }
 
     /// Raises the lowest `secure_version` that is installed to what the eFuses
@@ -119,6 +121,24 @@ impl<F: NorFlash> Ota<F> {
     /// Returns the lowest `secure_version` that is installed.
     pub fn secure_version(&self) -> u32 {
         self.secure_version
+    }
+
+    /// Returns size and SHA-256 of the running image, the signature of secure
+    /// boot included, as they were published. All of it is read the first time:
+    /// some 90 instructions a byte.
+    ///
+    /// # Errors
+    /// [`OtaError::Image`] if it is not sound, which only a bootloader boots
+    /// that does not look, and [`OtaError::Flash`].
+    pub fn image(&mut self) -> Result<Checked, OtaError<F::Error>> {
+        if let Some(image) = self.image {
+            return Ok(image);
+        }
+        let region = self.layout.region(self.running).ok_or(OtaError::Empty)?;
+        let image = check_published(&mut self.flash, region).map_err(OtaError::Flash)?;
+        let image = image.map_err(OtaError::Image)?;
+        self.image = Some(image);
+        Ok(image)
     }
 
     /// Returns where things are in flash.
@@ -361,6 +381,38 @@ pub fn check_slot<F: ReadNorFlash>(
         at += len;
     }
     Ok(check.finish())
+}
+
+/// As [`check_slot`], with the signature of secure boot if one follows: an image
+/// as it was published.
+fn check_published<F: ReadNorFlash>(
+    flash: &mut F,
+    slot: Region,
+) -> Result<Result<Checked, ImageError>, F::Error> {
+    let mut check = ImageCheck::new();
+    let mut unsigned = None;
+    let mut piece = [0; PIECE];
+    for at in (0..slot.size).step_by(PIECE) {
+        let piece = &mut piece[..PIECE.min((slot.size - at) as usize)];
+        flash.read(slot.offset + at, piece)?;
+        let rest = match check.update_to_end(piece) {
+            Ok(rest) => rest,
+            Err(error) => return Ok(unsigned.ok_or(error)),
+        };
+        if check.is_complete() && unsigned.is_none() {
+            unsigned = check.clone().finish().ok();
+        }
+        // What an earlier image left behind this one is no signature.
+        if unsigned.is_some() && check.update(rest).is_err() {
+            break;
+        }
+        if let Ok(whole) = check.clone().finish()
+            && unsigned.is_some_and(|unsigned| unsigned != whole)
+        {
+            return Ok(Ok(whole));
+        }
+    }
+    Ok(unsigned.ok_or(ImageError::Truncated))
 }
 
 impl<E: fmt::Debug> fmt::Display for OpenError<E> {

@@ -9,7 +9,8 @@ use embassy_futures::select::{Either, select};
 pub struct Limits {
     /// Longest time without a byte, connecting included.
     pub silence: Duration,
-    /// Lowest rate in bytes a second, over each [`Limits::window`].
+    /// Lowest rate in bytes a second, over each [`Limits::window`]. Time in
+    /// which nobody reads, for flash is written, does not count.
     pub min_rate: u32,
     /// Time over which the rate is taken.
     pub window: Duration,
@@ -126,6 +127,15 @@ impl<'c, C: Clock> Pace<'c, C> {
         Ok(())
     }
 
+    /// Leaves out of the rate the time that `work` takes: nobody reads
+    /// meanwhile.
+    pub fn aside<T>(&mut self, work: impl FnOnce() -> T) -> T {
+        let start = self.clock.uptime();
+        let output = work();
+        self.window_start += self.clock.uptime().saturating_sub(start);
+        output
+    }
+
     /// Returns how long to wait at most, and what passed then.
     fn left(&self, longest: Duration, late: Late) -> Result<(Duration, Late), Late> {
         match self.end.saturating_sub(self.clock.uptime()) {
@@ -143,5 +153,52 @@ impl fmt::Display for Late {
             Self::Slow => "the host is too slow",
             Self::Deadline => "the time for the download is over",
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::cell::Cell;
+
+    struct Watch(Cell<Duration>);
+
+    impl Watch {
+        fn pass(&self, seconds: u64) {
+            self.0.set(self.0.get() + Duration::from_secs(seconds));
+        }
+    }
+
+    impl Clock for Watch {
+        fn uptime(&self) -> Duration {
+            self.0.get()
+        }
+
+        async fn wait(&self, time: Duration) {
+            self.0.set(self.0.get() + time);
+        }
+    }
+
+    #[test]
+    fn time_in_which_flash_is_written_makes_no_host_slow() {
+        let limits = Limits { min_rate: 100, ..Limits::DEFAULT };
+        let clock = Watch(Cell::new(Duration::ZERO));
+        let mut pace = Pace::new(&clock, limits);
+        // 400 bytes in 4 s, and a minute of flash.
+        for _ in 0..4 {
+            pace.aside(|| clock.pass(15));
+            clock.pass(1);
+            assert_eq!(pace.took(100), Ok(()));
+        }
+        clock.pass(30);
+        assert_eq!(pace.took(100), Err(Late::Slow));
+    }
+
+    #[test]
+    fn time_in_which_flash_is_written_counts_for_all_of_it() {
+        let clock = Watch(Cell::new(Duration::ZERO));
+        let mut pace = Pace::new(&clock, Limits::DEFAULT);
+        pace.aside(|| clock.pass(31 * 60));
+        assert_eq!(pace.took(100_000), Err(Late::Deadline));
     }
 }

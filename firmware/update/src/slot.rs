@@ -18,8 +18,8 @@
 
 use crate::{
     error::OtaError,
-    image::{HEAD_LEN, Head, ImageCheck, ImageError},
-    journal::{Download, Journal, STEP, Validator},
+    image::{Checked, HEAD_LEN, Head, ImageCheck, ImageError},
+    journal::{Download, Found, Journal, PatchFile, STEP, Validator},
     layout::{Region, Slot},
     ota::{Ota, read_head},
 };
@@ -27,6 +27,7 @@ use core::fmt::{self, Debug};
 use embedded_storage::nor_flash::NorFlash;
 use sha2::{Digest, Sha256 as Hasher};
 use towline_descriptor::{Sha256, Version};
+use towline_patch::Start;
 
 /// Bytes that are collected before they are programmed: two flash pages, and
 /// enough to hold the head of an image.
@@ -56,6 +57,10 @@ pub struct SlotWriter<'o, F> {
     slot: usize,
     check: ImageCheck,
     validator: Validator,
+    /// The patch that the bytes come from, and the block of it where it can be
+    /// taken up.
+    pub(crate) patch: Option<PatchFile>,
+    pub(crate) start: Option<Start>,
     journal: Option<Journal>,
     /// Bytes in flash, a multiple of [`CHUNK`] until the end.
     written: u32,
@@ -92,6 +97,8 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
             slot,
             check: ImageCheck::new(),
             validator: Validator::of(None),
+            patch: None,
+            start: None,
             journal: None,
             written: 0,
             chunk: [0xFF; CHUNK],
@@ -161,6 +168,26 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         self.written + self.filled as u32
     }
 
+    /// Returns the size of the image in bytes; 0 if it is not known.
+    pub(crate) fn size(&self) -> u32 {
+        self.expected.size.unwrap_or_default()
+    }
+
+    /// Returns the SHA-256 of the image; that of nothing if it is not known.
+    pub(crate) fn sha256(&self) -> Sha256 {
+        self.expected.sha256.unwrap_or(Sha256::OF_NOTHING)
+    }
+
+    /// Returns what runs, if it was looked at.
+    pub(crate) fn running(&self) -> Option<Checked> {
+        self.ota.image
+    }
+
+    /// Returns whether bytes came, and of the image as it is.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.received() > 0 && self.patch.is_none()
+    }
+
     /// Returns the slot that is written.
     pub fn slot(&self) -> Slot {
         Slot::Ota(self.slot)
@@ -171,11 +198,57 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         self.validator
     }
 
+    /// Reads bytes that came, from `at` on.
+    ///
+    /// # Errors
+    /// [`OtaError::Size`] if not all of them came, [`OtaError::Flash`].
+    pub(crate) fn read_back(
+        &mut self,
+        at: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), OtaError<F::Error>> {
+        let len = bytes.len() as u32;
+        if at.checked_add(len).is_none_or(|end| end > self.received()) {
+            return Err(OtaError::Size);
+        }
+        // What is in flash, and what is still to be programmed.
+        let (held, rest) = bytes.split_at_mut(self.written.saturating_sub(at).min(len) as usize);
+        let region = self.region();
+        read_any(&mut self.ota.flash, region.offset + at, held).map_err(OtaError::Flash)?;
+        let start = (at + held.len() as u32).saturating_sub(self.written) as usize;
+        rest.copy_from_slice(&self.chunk[start..][..rest.len()]);
+        Ok(())
+    }
+
+    /// Reads bytes of the running image, from `at` on.
+    ///
+    /// # Errors
+    /// [`OtaError::Size`] if its slot is not that large, [`OtaError::Flash`].
+    pub(crate) fn read_running(
+        &mut self,
+        at: u32,
+        bytes: &mut [u8],
+    ) -> Result<(), OtaError<F::Error>> {
+        let region = self.ota.layout.region(self.ota.running).ok_or(OtaError::Size)?;
+        if at.checked_add(bytes.len() as u32).is_none_or(|end| end > region.size) {
+            return Err(OtaError::Size);
+        }
+        read_any(&mut self.ota.flash, region.offset + at, bytes).map_err(OtaError::Flash)
+    }
+
+    /// Lets the bytes that came count for a file that comes with this
+    /// validator.
+    pub(crate) fn adopt(&mut self, validator: Validator) {
+        self.validator = validator;
+    }
+
     /// Starts over: the next bytes are the first of the image, which comes with
     /// this validator.
     pub fn restart(&mut self, validator: Validator) {
         self.check = ImageCheck::new();
         self.validator = validator;
+        self.patch = None;
+        self.start = None;
         self.journal = None;
         self.written = 0;
         self.filled = 0;
@@ -190,12 +263,14 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         if self.ota.selected(&otadata) == self.ota.running() {
             let journal = Journal::at(self.ota.layout.otadata, otadata.free_sector());
             let found = journal.read(&mut self.ota.flash).map_err(OtaError::Flash)?;
-            if let Some((download, held)) = found
+            if let Some(Found { download, held, start }) = found
                 && (download.size, download.sha256) == (size, sha256)
                 && usize::from(download.slot) == self.slot
                 && held > 0
             {
                 self.validator = download.validator;
+                self.patch = download.patch;
+                self.start = start;
                 self.journal = Some(journal);
                 // Whole steps only: the last one may be held to its end.
                 let held = held.min(size / STEP * STEP);
@@ -288,7 +363,7 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         if let Some(journal) = self.journal
             && self.written.is_multiple_of(STEP)
         {
-            journal.mark(flash, self.written).map_err(OtaError::Flash)?;
+            journal.mark(flash, self.written, self.start).map_err(OtaError::Flash)?;
         }
         Ok(())
     }
@@ -298,8 +373,8 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         let sector = self.ota.free_other_record()?;
         if let (Some(size), Some(sha256)) = (self.expected.size, self.expected.sha256) {
             let journal = Journal::at(self.ota.layout.otadata, sector);
-            let (slot, validator) = (self.slot as u8, self.validator);
-            let download = Download { size, sha256, slot, validator };
+            let (slot, validator, patch) = (self.slot as u8, self.validator, self.patch);
+            let download = Download { size, sha256, slot, validator, patch };
             journal.begin(&mut self.ota.flash, &download).map_err(OtaError::Flash)?;
             self.journal = Some(journal);
         }
@@ -337,7 +412,10 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         self.ota.flash.read(offset, &mut self.chunk[..aligned]).map_err(OtaError::Flash)
     }
 
-    fn forget_after<T>(&mut self, error: OtaError<F::Error>) -> Result<T, OtaError<F::Error>> {
+    pub(crate) fn forget_after<T>(
+        &mut self,
+        error: OtaError<F::Error>,
+    ) -> Result<T, OtaError<F::Error>> {
         self.forget()?;
         Err(error)
     }
@@ -374,6 +452,35 @@ pub(crate) fn slot_digest<F: NorFlash>(
     }
     Ok(Sha256(hasher.finalize().into()))
 }
+
+/// Reads flash from any offset, and as many bytes as are wanted.
+fn read_any<F: NorFlash>(
+    flash: &mut F,
+    mut offset: u32,
+    mut bytes: &mut [u8],
+) -> Result<(), F::Error> {
+    const { assert!(PIECE.is_multiple_of(F::READ_SIZE)) }
+    let mut piece = Piece([0; PIECE]);
+    while !bytes.is_empty() {
+        let start = offset as usize % F::READ_SIZE;
+        let len = bytes.len().min(PIECE - start);
+        let piece = &mut piece.0[..(start + len).next_multiple_of(F::READ_SIZE)];
+        flash.read(offset - start as u32, piece)?;
+        let (head, rest) = bytes.split_at_mut(len);
+        head.copy_from_slice(&piece[start..][..len]);
+        bytes = rest;
+        offset += len as u32;
+    }
+    Ok(())
+}
+
+/// Bytes that are read at a time where nothing is aligned: what a patch looks at
+/// of the old image, and what its alignment takes.
+const PIECE: usize = 256;
+
+/// Drivers read whole words at once where they belong.
+#[repr(align(4))]
+struct Piece([u8; PIECE]);
 
 impl<F: NorFlash> Verified<'_, F> {
     /// Returns the slot that holds the image.

@@ -3,7 +3,8 @@
 //! ```text
 //! descriptor -> trust -> decide -> nothing to install
 //!     ^                    |
-//!     +--- newer roots? <--+  -> image
+//!     +--- newer roots? <--+  -> patch -> image
+//!                             \---fails---^
 //! ```
 //!
 //! Newer roots are asked for when something is to be installed, and when the
@@ -15,14 +16,15 @@ mod judge;
 
 use crate::{
     clock::Clock,
-    decide::{Decision, Reason, Running},
+    decide::{Decision, Form, Reason, Running},
     descriptor::{DocumentError, MAX_DOCUMENT, Sha256, UrlError, Version},
     error::OtaError,
     http::{self, Etag, HttpError},
     layout::Slot,
     ota::Ota,
     pace::{Limits, Pace},
-    schedule::{self, Jitter, Times},
+    patch::FileWriter,
+    schedule::{Jitter, Times},
     slot::Expected,
     transport::Connect,
     trust::{Failed, MAX_WALK, Newest, Refusal, Trust, TrustError, Trusted, Trusting},
@@ -36,8 +38,12 @@ use embedded_storage::nor_flash::NorFlash;
 use judge::Judged;
 use sha2::{Digest, Sha256 as Hasher};
 
-/// The memory that a poll works in, 8.5 KiB: a `static`, or anything that lives
-/// as long as the poll.
+/// Bytes of working memory for patches: those of the small profile, or with the
+/// feature `large-patches` those of the large one too.
+const MEMORY: usize = if cfg!(feature = "large-patches") { 32 * 1024 } else { 4 * 1024 };
+
+/// The memory that a poll works in, 12.5 KiB, with the feature `large-patches`
+/// 40.5 KiB: a `static`, or anything that lives as long as the poll.
 ///
 /// A device without a partition `towline` keeps in it what it trusts, as long
 /// as it lives.
@@ -47,18 +53,29 @@ pub struct Buffers {
     document: [u8; MAX_DOCUMENT],
     kept: Kept,
     trusted: Trusted,
+    work: [u16; MEMORY / 2],
 }
 
 /// Where the texts stand in the document that are needed after a poll.
 #[derive(Clone, Debug)]
 struct Kept {
     path: Range<usize>,
+    patch: Option<KeptPatch>,
     metadata: Option<Range<usize>>,
     notes: Option<Range<usize>>,
 }
 
+/// What is fetched in the place of the image.
+#[derive(Clone, Debug)]
+struct KeptPatch {
+    form: Form,
+    path: Range<usize>,
+    size: u32,
+    sha256: Sha256,
+}
+
 impl Kept {
-    const NOTHING: Self = Self { path: 0..0, metadata: None, notes: None };
+    const NOTHING: Self = Self { path: 0..0, patch: None, metadata: None, notes: None };
 }
 
 impl Buffers {
@@ -69,6 +86,7 @@ impl Buffers {
             document: [0; MAX_DOCUMENT],
             kept: Kept::NOTHING,
             trusted: Trusted::new(),
+            work: [0; MEMORY / 2],
         }
     }
 
@@ -168,13 +186,17 @@ pub enum Outcome {
         version: Version,
         /// Its slot.
         slot: Slot,
+        /// The form in which it came at last.
+        form: Form,
+        /// Bytes that were fetched for it in this poll, in any form.
+        fetched: u32,
     },
 }
 
 /// How far a download is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// Bytes received, those of an earlier attempt included.
+    /// Bytes of the image that are there, those of an earlier attempt included.
     pub received: u32,
     /// Size of the image in bytes.
     pub size: u32,
@@ -233,6 +255,9 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
     /// offers if that is an update. `progress` is called for each piece of the
     /// image. The caller resets the device.
     ///
+    /// The image comes in the form of fewest bytes. If it cannot be made of
+    /// another form, the image as it is follows at once.
+    ///
     /// A download that was broken off, by a lost connection or a power cut, goes
     /// on where it was.
     ///
@@ -249,40 +274,43 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             Decision::Stay(reason) => return Ok(Outcome::Stay(reason)),
             Decision::Install(offer) => offer,
         };
-        let Buffers { head, document, kept, .. } = &mut *self.buffers;
-        let path = core::str::from_utf8(&document[kept.path.clone()]).unwrap_or_default();
         let expected = Expected {
             size: Some(offer.size),
             sha256: Some(offer.sha256),
             version: Some(offer.version.clone()),
         };
-        let mut writer = self.ota.begin(expected).map_err(UpdateError::Ota)?;
-        let mut download = Download {
-            net: &mut *self.net,
-            head,
-            limits: &self.limits,
-            url: path,
-            size: offer.size,
+        let Buffers { head, document, kept, work, .. } = &mut *self.buffers;
+        let text = |range: &Range<usize>| {
+            core::str::from_utf8(&document[range.clone()]).unwrap_or_default()
         };
-        let mut failures = 0;
-        while writer.received() < offer.size {
-            let before = writer.received();
-            let result = download.attempt(&mut pace, &mut writer, &mut progress).await;
-            let Err(error) = result else { continue };
-            failures = if writer.received() > before { 1 } else { failures + 1 };
-            let is_passing = matches!(&error, UpdateError::ImageFetch(lost) if lost.is_passing());
-            if !is_passing || failures >= self.limits.attempts {
+        let mut patch = kept.patch.as_ref();
+        let mut fetched = 0;
+        let verified = loop {
+            let slot = self.ota.begin(expected.clone()).map_err(UpdateError::Ota)?;
+            // What was begun as it is goes on so: its patch may have failed.
+            patch = patch.filter(|_| !slot.is_plain());
+            let (url, mut file) = match patch {
+                None => (text(&kept.path), FileWriter::image(slot)),
+                Some(KeptPatch { form, path, size, sha256 }) => {
+                    (text(path), FileWriter::patch(slot, *form, *size, sha256, work))
+                }
+            };
+            let net = &mut *self.net;
+            let mut download = Download { net, head, limits: &self.limits, url, fetched: 0 };
+            let result = download.run(&mut pace, &mut file, self.jitter, &mut progress).await;
+            fetched += download.fetched;
+            let error = match result.and_then(|()| file.finish().map_err(UpdateError::Ota)) {
+                Ok(verified) => break verified,
+                Err(error) => error,
+            };
+            if patch.take().is_none() || !error.is_of_file() {
                 return Err(error);
             }
-            let pause = schedule::backoff(failures, self.jitter.draw());
-            if pace.rest(pause).await.is_err() {
-                return Err(error);
-            }
-        }
-        let verified = writer.finish().map_err(UpdateError::Ota)?;
+        };
         let slot = verified.slot();
         verified.activate().map_err(UpdateError::Ota)?;
-        Ok(Outcome::Installed { version: offer.version, slot })
+        let form = patch.map_or(Form::Plain, |patch| patch.form);
+        Ok(Outcome::Installed { version: offer.version, slot, form, fetched })
     }
 
     /// Returns what the descriptor carries for the application, a JSON object,
@@ -302,7 +330,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         self.open_trust()?;
         let id = self.asked(url);
         let now = self.clock.unix_time();
-        let Buffers { head, document, kept, trusted } = &mut *self.buffers;
+        let Buffers { head, document, kept, trusted, .. } = &mut *self.buffers;
         let is_known = |seen: &&Seen| seen.id == id && !trusted.is_over(now, seen.expires);
         let seen = self.last.seen.as_ref().filter(is_known);
         let etag = seen.map(|seen| seen.etag.as_str());
@@ -375,7 +403,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         trust: &Trust<'_>,
     ) -> Result<bool, Fault<F, N>> {
         for walked in 0..MAX_WALK {
-            let Buffers { head, document, trusted, kept } = &mut *self.buffers;
+            let Buffers { head, document, trusted, kept, .. } = &mut *self.buffers;
             let mut url = heapless::String::<MAX_LOCATION>::new();
             write!(url, "{}{}.json", trust.roots, trusted.next_root())
                 .map_err(|_| UpdateError::RootFetch(HttpError::Url))?;
@@ -412,8 +440,9 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
     #[inline(never)]
     fn judge(&mut self, len: usize) -> Result<Verdict, Fault<F, N>> {
         let clock = self.clock.unix_time();
+        let project = self.ota.app().project_name.clone();
         let mut running = Running {
-            project: self.ota.app().project_name.as_str(),
+            project: project.as_str(),
             version: self.ota.app().version.as_str().parse().ok(),
             chip: self.ota.chip(),
             target: self.device.target,
@@ -427,10 +456,12 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             secure_version: self.ota.secure_version(),
             slot_size: self.ota.spare_size(),
         };
-        let Buffers { head, document, kept, trusted } = &mut *self.buffers;
+        let Buffers { head, document, kept, trusted, .. } = &mut *self.buffers;
+        let ota = &mut *self.ota;
+        let image = || ota.image().ok().map(|image| image.sha256);
         let start = document.as_ptr().addr();
         let judged = match self.trust.trust() {
-            None => judge::plain(&running, &mut document[..len], start),
+            None => judge::plain(&running, image, &mut document[..len], start),
             Some(trust) => {
                 let document = &mut document[..len];
                 let (signed, newest, signer) =
@@ -438,7 +469,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
                 running.switched = trusted.is_switched(newest.channel);
                 running.now = trusted.time(clock);
                 let is_over = |expires| trusted.is_over(clock, expires);
-                judge::signed(&running, signed, newest, signer, is_over, start)
+                judge::signed(&running, image, signed, newest, signer, is_over, start)
             }
         }?;
         let Judged { mut check, expires, arrived, newest, kept: texts } = judged;
@@ -537,6 +568,17 @@ impl<F, N> UpdateError<F, N> {
             Self::DescriptorFetch(HttpError::Status(status)) => {
                 HttpError::<()>::Status(*status).is_passing()
             }
+            _ => false,
+        }
+    }
+
+    /// Returns whether another file that holds the same image may do.
+    fn is_of_file(&self) -> bool {
+        match self {
+            Self::Url(_) | Self::Length => true,
+            Self::ImageFetch(HttpError::Late(_)) => false,
+            Self::ImageFetch(error) => !error.is_passing(),
+            Self::Ota(error) => !matches!(error, OtaError::Flash(_)),
             _ => false,
         }
     }

@@ -265,6 +265,9 @@ async fn follow<N: Connect<Error: 'static>>(
             size_of::<Buffers>() + size_of::<Ota<Flash>>() + size_of::<LastPoll>()
         );
         log!("figures: heap {}", heap::peak() - in_use);
+        if let Ok(Outcome::Installed { fetched, .. }) = &outcome {
+            log!("figures: fetched {fetched}");
+        }
         verification(updater.ota)?;
     }
     match outcome? {
@@ -272,7 +275,8 @@ async fn follow<N: Connect<Error: 'static>>(
             log!("app: stays: {reason}");
             Ok(Next::Rest)
         }
-        Outcome::Installed { version, slot } => {
+        Outcome::Installed { version, slot, form, fetched } => {
+            log!("app: fetched {fetched} bytes ({form})");
             log!("app: installed {version} in {slot}");
             Ok(if settings.power_off { Next::Rest } else { Next::Reset })
         }

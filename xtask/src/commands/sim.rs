@@ -19,7 +19,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use towline::{Identity, Outcome, Trust, ed25519};
+use towline::{Form, Identity, Outcome, Trust, ed25519};
 use towline_descriptor::Version;
 use towline_host::EmbeddedRoot;
 use towline_sim::{
@@ -278,16 +278,22 @@ fn update(global: &Global, args: &Update) -> Result<()> {
             Outcome::Stay(reason) => {
                 serde_json::json!({ "installed": null, "reason": reason.to_string(), "runs": runs })
             }
-            Outcome::Installed { version, slot } => serde_json::json!({
+            Outcome::Installed { version, slot, form, fetched } => serde_json::json!({
                 "installed": version, "slot": slot.to_string(), "runs": runs,
+                "form": form.to_string(), "fetched": fetched,
                 "boots": started.guards.iter().map(ToString::to_string).collect::<Vec<_>>(),
             }),
         });
     }
     match outcome {
         Outcome::Stay(reason) => println!("nothing installed: {reason}"),
-        Outcome::Installed { version, slot } => {
+        Outcome::Installed { version, slot, form, fetched } => {
             println!("installed {version} in {slot}");
+            match form {
+                Form::Plain => println!("fetched {fetched} bytes"),
+                Form::Compressed => println!("fetched {fetched} bytes, compressed"),
+                Form::Patch => println!("fetched {fetched} bytes, a patch"),
+            }
             for guard in &started.guards {
                 println!("reset: {guard}");
             }

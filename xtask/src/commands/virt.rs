@@ -292,6 +292,13 @@ impl Bench {
         Ok(Self { dir, machine })
     }
 
+    /// Says what the site offers beside images, in the words of towline.toml.
+    fn offer(&self, patches: &str) -> Result<()> {
+        let path = self.dir.join("towline.toml");
+        let config = fs::read_to_string(&path)?;
+        Ok(fs::write(path, format!("{config}[patches]\n{patches}\n"))?)
+    }
+
     /// Publishes a release with `cargo xtask release`.
     fn release(&self, elf: &Path) -> Result<()> {
         fs::copy(elf, self.dir.join("app.elf"))?;
@@ -364,6 +371,7 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         ui,
         &[
             &format!("{NAME} {first} runs from ota_0"),
+            "(patch)",
             &format!("installed {second} in ota_1"),
             &format!("{NAME} {second} runs from ota_1"),
             "self-test: passed",
@@ -376,6 +384,7 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         ui,
         &[
             &format!("{NAME} {second} runs from ota_1"),
+            "(patch)",
             &format!("installed {third} in ota_0"),
             &format!("{NAME} {third} runs from ota_0"),
             "self-test: failed",

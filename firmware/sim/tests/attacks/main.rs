@@ -7,6 +7,7 @@
 //! | 13 - 26, 30, 35 | descriptor of a signed channel      | `signed`     |
 //! | 15 - 17, 20, 22 | roots, and what a device remembers  | `roots`      |
 //! | 27 - 35         | image                               | `image`      |
+//! | 34              | patches                             | `patch`      |
 //! | 36 - 40         | storage, and the hazards of otadata | `storage`    |
 //!
 //! Whatever a device meets, what runs must not be harmed: its bytes are the
@@ -20,6 +21,7 @@ mod descriptor;
 mod device;
 mod host;
 mod image;
+mod patch;
 mod policy;
 mod project;
 mod roots;
@@ -33,6 +35,7 @@ fn each_test_that_the_documentation_names_is_there() {
     let document = include_str!("../../../update/docs/security.md");
     let sources = [
         ("image", include_str!("image.rs")),
+        ("patch", include_str!("patch.rs")),
         ("roots", include_str!("roots.rs")),
         ("signed", include_str!("signed.rs")),
         ("transport", include_str!("transport.rs")),

@@ -6,37 +6,66 @@ use crate::{
     http::{self, Etag, HttpError, Request, Status},
     journal::Validator,
     pace::{Limits, Pace},
-    slot::SlotWriter,
+    patch::FileWriter,
+    schedule::{self, Jitter},
     transport::Connect,
     update::{Progress, UpdateError},
 };
+use embassy_futures::yield_now;
 use embedded_storage::nor_flash::NorFlash;
 
 /// The longest URL in bytes that a redirect may lead to, or of a root.
 pub(crate) const MAX_LOCATION: usize = 256;
 
-/// The download of one image.
+/// The download of one file, an image or what makes one.
 pub(super) struct Download<'d, N> {
     pub(super) net: &'d mut N,
     pub(super) head: &'d mut [u8; http::HEAD],
     pub(super) limits: &'d Limits,
     pub(super) url: &'d str,
-    pub(super) size: u32,
+    /// Bytes of the file that were fetched.
+    pub(super) fetched: u32,
 }
 
 impl<N: Connect> Download<'_, N> {
-    /// Fetches what the writer lacks, over one connection.
-    pub(super) async fn attempt<F: NorFlash, C: Clock>(
+    /// Fetches what the image lacks, in as many attempts as that takes.
+    pub(super) async fn run<F: NorFlash, C: Clock>(
         &mut self,
         pace: &mut Pace<'_, C>,
-        writer: &mut SlotWriter<'_, F>,
+        file: &mut FileWriter<'_, '_, F>,
+        jitter: &mut Jitter,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<(), UpdateError<F::Error, N::Error>> {
+        let mut failures = 0;
+        while !file.is_whole() {
+            let before = file.from();
+            let result = self.attempt(pace, file, progress).await;
+            let Err(error) = result else { continue };
+            failures = if file.from() > before { 1 } else { failures + 1 };
+            let is_passing = matches!(&error, UpdateError::ImageFetch(lost) if lost.is_passing());
+            if !is_passing || failures >= self.limits.attempts {
+                return Err(error);
+            }
+            let pause = schedule::backoff(failures, jitter.draw());
+            if pace.rest(pause).await.is_err() {
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Fetches what the writer lacks, over one connection.
+    async fn attempt<F: NorFlash, C: Clock>(
+        &mut self,
+        pace: &mut Pace<'_, C>,
+        file: &mut FileWriter<'_, '_, F>,
         progress: &mut impl FnMut(Progress),
     ) -> Result<(), UpdateError<F::Error, N::Error>> {
         let mut location = Location::new(self.url);
         loop {
             pace.begin();
             let url = Url::parse(location.as_str()).map_err(UpdateError::Url)?;
-            let request = Request { url, if_none_match: None, from: writer.received() };
+            let request = Request { url, if_none_match: None, from: file.from() };
             let mut response = http::get(&mut *self.net, pace, &request, self.head)
                 .await
                 .map_err(UpdateError::ImageFetch)?;
@@ -48,24 +77,35 @@ impl<N: Connect> Download<'_, N> {
                         location.follow(next, self.limits).map_err(UpdateError::ImageFetch)?;
                     continue;
                 }
-                Status::Rest { size } if size != self.size => return Err(UpdateError::Length),
-                Status::Rest { .. } if validator == writer.validator() => {}
+                Status::Rest { size } if size != file.size() => return Err(UpdateError::Length),
+                Status::Rest { .. } if validator == file.validator() => {}
                 // Another file, or nothing: from the start, over a new
                 // connection.
                 Status::Rest { .. } | Status::NoSuchRange => {
-                    writer.restart(validator);
+                    file.restart(validator);
                     continue;
                 }
-                Status::Whole if response.length() != self.size => return Err(UpdateError::Length),
-                Status::Whole => writer.restart(validator),
+                Status::Whole if response.length() != file.size() => {
+                    return Err(UpdateError::Length);
+                }
+                Status::Whole => file.restart(validator),
                 Status::NotModified => {
                     return Err(UpdateError::ImageFetch(HttpError::Status(304)));
                 }
             }
             let mut piece = response.take_early();
             loop {
-                writer.write(&self.head[piece.clone()]).map_err(UpdateError::Ota)?;
-                progress(Progress { received: writer.received(), size: self.size });
+                self.fetched += piece.len() as u32;
+                loop {
+                    let taken = pace.aside(|| file.write(&self.head[piece.clone()]));
+                    piece.start += taken.map_err(UpdateError::Ota)?;
+                    progress(file.progress());
+                    if piece.is_empty() && !file.is_busy() {
+                        break;
+                    }
+                    // Few bytes can make many: others have their turn.
+                    yield_now().await;
+                }
                 let count =
                     response.read(pace, self.head).await.map_err(UpdateError::ImageFetch)?;
                 if count == 0 {

@@ -1,10 +1,10 @@
 //! Judging a descriptor: in functions that return before anything is waited
 //! for, so that its size is no part of a future.
 
-use super::{Check, Kept, UpdateError};
+use super::{Check, Kept, KeptPatch, MEMORY, UpdateError};
 use crate::{
-    decide::{Decision, Offer, Reason, Running, choose},
-    descriptor::{Descriptor, KeyId, SignedDescriptor, Url, UrlError, Version},
+    decide::{Decision, Offer, Reason, Running, choose, lightest},
+    descriptor::{Descriptor, KeyId, Sha256, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
     schedule::Times,
@@ -56,13 +56,14 @@ pub(super) enum Refused {
 #[inline(never)]
 pub(super) fn plain(
     running: &Running<'_>,
+    image: impl FnOnce() -> Option<Sha256>,
     document: &mut [u8],
     start: usize,
 ) -> Result<Judged, Refused> {
     // Large: it stays where it is.
     let mut descriptor = Descriptor::empty();
     descriptor.read_into(document).map_err(Refusal::Document)?;
-    weigh(running, &descriptor, None, start)
+    weigh(running, image, &descriptor, None, start)
 }
 
 /// Judges a descriptor whose signatures were verified: `signer` is one of those
@@ -70,6 +71,7 @@ pub(super) fn plain(
 #[inline(never)]
 pub(super) fn signed(
     running: &Running<'_>,
+    image: impl FnOnce() -> Option<Sha256>,
     signed: SignedDescriptor<'_>,
     mut newest: Newest,
     signer: KeyId,
@@ -82,22 +84,26 @@ pub(super) fn signed(
     if is_over(descriptor.expires) {
         return Err(TrustError::Expired.into());
     }
-    weigh(running, &descriptor, Some(newest), start)
+    weigh(running, image, &descriptor, Some(newest), start)
 }
 
-/// Decides, and finds where the texts stand that are needed later.
+/// Decides, and finds where the texts stand that are needed later. `image` is
+/// asked for the SHA-256 of the running image.
 fn weigh(
     running: &Running<'_>,
+    image: impl FnOnce() -> Option<Sha256>,
     descriptor: &Descriptor<'_>,
     newest: Option<Newest>,
     start: usize,
 ) -> Result<Judged, Refused> {
     Url::parse(descriptor.path).map_err(Refused::Url)?;
-    let (decision, path) = match choose(running, descriptor) {
+    let (decision, path, patch) = match choose(running, descriptor) {
         Ok((offer, path)) => {
-            (Decision::Install(offer), Some(Url::parse(path).map_err(Refused::Url)?.as_str()))
+            let path = Url::parse(path).map_err(Refused::Url)?.as_str();
+            let patch = lightest(descriptor, &offer, MEMORY as u32, image);
+            (Decision::Install(offer), Some(path), patch)
         }
-        Err(reason) => (Decision::Stay(reason), None),
+        Err(reason) => (Decision::Stay(reason), None, None),
     };
     let is_below = |version: &Version| descriptor.version.precedence(version) == Ordering::Less;
     let place = |text: &str| {
@@ -115,6 +121,12 @@ fn weigh(
         newest,
         kept: Kept {
             path: path.map_or(0..0, place),
+            patch: patch.map(|(form, patch)| KeptPatch {
+                form,
+                path: place(patch.path),
+                size: patch.size,
+                sha256: patch.sha256,
+            }),
             metadata: descriptor.policy.metadata.map(place),
             notes: descriptor.notes.map(place),
         },

@@ -23,11 +23,16 @@ use std::{
 use towline_descriptor::envelope::DESCRIPTOR_TYPE;
 
 /// Most memory that the client may need, in bytes: 16 KiB for the update, 1 KiB
-/// for the newest root.
-const CLIENT_LIMIT: u64 = 17 * 1024;
+/// for the newest root, 4 KiB that patches work in and 2 KiB of their state.
+const CLIENT_LIMIT: u64 = 23 * 1024;
 
 /// The same where it verifies signatures, and goes on to a newer root.
-const TRUSTING_CLIENT_LIMIT: u64 = 23 * 1024;
+const TRUSTING_CLIENT_LIMIT: u64 = 29 * 1024;
+
+/// What a site offers beside images.
+const NOTHING: &str = "from = 0\ncompressed = false";
+const COMPRESSED: &str = "from = 0";
+const PATCHES: &str = "compressed = false";
 
 /// Measures an update and its verification.
 pub(super) fn run(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
@@ -36,7 +41,7 @@ pub(super) fn run(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
 }
 
 /// Measures an update: over TLS, without, and without from a signed channel
-/// whose root was renewed.
+/// whose root was renewed; then, without TLS, compressed and by a patch.
 fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
     let [first, second, _] = VERSIONS;
     let mut plain = Vec::new();
@@ -46,15 +51,18 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         plain.push(compile(root, NAME, &format!("{version}-plain"), &env, &arguments, ui)?);
     }
     let mut measured = Vec::new();
-    for (scheme, old, new, trusts) in [
-        (Scheme::Https, &programs.first, &programs.second, false),
-        (Scheme::Http, &plain[0], &plain[1], false),
-        (Scheme::Http, &plain[0], &plain[1], true),
+    for (scheme, old, new, trusts, offered) in [
+        (Scheme::Https, &programs.first, &programs.second, false, NOTHING),
+        (Scheme::Http, &plain[0], &plain[1], false, NOTHING),
+        (Scheme::Http, &plain[0], &plain[1], true, NOTHING),
+        (Scheme::Http, &plain[0], &plain[1], false, COMPRESSED),
+        (Scheme::Http, &plain[0], &plain[1], false, PATCHES),
     ] {
         let mut bench = Bench::new(programs, root, scheme)?;
         let settings = fs::read_to_string(&bench.machine.settings)?;
         fs::write(&bench.machine.settings, settings + "figures=yes\n")?;
         bench.machine.counts_instructions = true;
+        bench.offer(offered)?;
         bench.release(old)?;
         bench.release(new)?;
         if trusts {
@@ -65,7 +73,8 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         measured.push(console);
     }
     let figure = |run: usize, name: &str| figure(&measured[run], name);
-    let mut rows = vec![["FIGURE", "WITH TLS", "WITHOUT", "SIGNED"].map(String::from)];
+    let columns = ["FIGURE", "WITH TLS", "WITHOUT", "SIGNED", "COMPRESSED", "PATCH"];
+    let mut rows = vec![columns.map(String::from)];
     for (name, label) in [
         ("base", "stack when the update starts, bytes"),
         ("stack", "stack at its deepest, bytes"),
@@ -73,13 +82,16 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         ("heap", "heap beyond the network's buffers, bytes"),
         ("instructions", "instructions of the update, waiting included"),
         ("milliseconds", "milliseconds at the emulator's pace"),
+        ("fetched", "bytes fetched of the image"),
     ] {
         let of = |run| Ok::<_, anyhow::Error>(figure(run, name)?[0].to_string());
-        rows.push([label.into(), of(0)?, of(1)?, of(2)?]);
+        rows.push([label.into(), of(0)?, of(1)?, of(2)?, of(3)?, of(4)?]);
     }
     println!("{}", table(&rows));
     for (run, what, limit) in [
         (1, "the client without TLS", CLIENT_LIMIT),
+        (3, "the same where the image comes compressed", CLIENT_LIMIT),
+        (4, "the same where it comes as a patch", CLIENT_LIMIT),
         (2, "the same with signatures and a newer root", TRUSTING_CLIENT_LIMIT),
     ] {
         let of = |name| Ok::<_, anyhow::Error>(figure(run, name)?[0]);
@@ -91,6 +103,13 @@ fn update(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         ensure!(client <= limit, "the client needs more memory than it may");
     }
     let verification = figure(0, "verification")?;
+    for (run, what) in [(3, "unpacking an image"), (4, "making an image of a patch")] {
+        let [packed, plain] = [figure(run, "instructions")?[0], figure(1, "instructions")?[0]];
+        println!(
+            "{what}: {} instructions a byte more than what is fetched and written as it is",
+            packed.saturating_sub(plain) / figure(run, "verification")?[1].max(1)
+        );
+    }
     ensure!(verification.len() == 2, "the device did not say how large its image is");
     println!(
         "verifying an image (SHA-256, structure, checksum, reading flash): {:.1} instructions a byte",
