@@ -28,7 +28,7 @@ use crate::rollout::{
 use device::Simulation;
 use host::Host;
 use std::{fmt, str::FromStr};
-use towline_descriptor::Share;
+use towline_descriptor::{Sha256, Share, Version};
 
 /// What can happen to a fleet and its host.
 #[derive(Clone, Debug)]
@@ -41,6 +41,11 @@ pub struct World {
     pub bandwidth: Option<u64>,
     /// Bytes a second that a device takes at most: its radio, or its flash.
     pub device_rate: u64,
+    /// Bytes of memory that devices have for patches; 0 if they know none.
+    pub patch_memory: u32,
+    /// SHA-256 of the images that devices run, as far as they are known: what
+    /// patches start from.
+    pub images: Vec<(Version, Sha256)>,
     /// When the host does not answer.
     pub host_down: Vec<Outage>,
     /// When the power fails, of all devices at once.
@@ -98,6 +103,8 @@ pub struct Load {
     pub requests: Vec<u32>,
     /// Bytes of images that were sent between two counts of the course.
     pub bytes: Vec<u64>,
+    /// Bytes that images would have had that were downloaded as patches, or compressed.
+    pub saved: u64,
     /// Bytes of descriptors, and of the heads of all answers.
     pub small_bytes: u64,
     /// Requests that were answered with 429.

@@ -60,7 +60,7 @@ impl Phase {
     }
 }
 
-/// Renders the descriptor of each stage. The channel's own rollout holds until
+/// Renders the descriptor of each stage, with those of these patches that lead to it. The channel's own rollout holds until
 /// the first.
 ///
 /// # Errors
@@ -72,6 +72,7 @@ pub fn phases(
     channel: &ChannelName,
     target: &TargetName,
     stages: &[Stage],
+    patches: &Patches,
 ) -> Result<Option<Vec<Phase>>, SiteError> {
     let terms = channels.terms(channel);
     let mut points = vec![(0, terms.rollout)];
@@ -87,11 +88,8 @@ pub fn phases(
     for (at, rollout) in points {
         let staged = Terms { rollout, policy: terms.policy.clone() };
         let channels = channels.clone().on_terms(channel, staged);
-        let Some(offer) =
-            Offer::of(config, &channels, releases, channel, target, &Patches::default())
-        else {
-            return Ok(None);
-        };
+        let offer = Offer::of(config, &channels, releases, channel, target, patches);
+        let Some(offer) = offer else { return Ok(None) };
         phases.push(Phase { at, rollout, document: plain(&offer.make(Form::Plain)?) });
     }
     Ok(Some(phases))

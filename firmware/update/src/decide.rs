@@ -7,8 +7,7 @@
 
 mod form;
 
-pub use form::Form;
-pub(crate) use form::lightest;
+pub use form::{Form, lightest};
 
 use crate::{
     descriptor::{Chip, Descriptor, Policy, Priority, Sha256, Version, Window},

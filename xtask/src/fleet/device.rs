@@ -7,7 +7,8 @@ use super::{
 use crate::rollout::{Board, Born, Chance, State, Tally, Wait};
 use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
 use towline::{
-    Decision, Limits, Reason, UpdateError, decide,
+    Decision, Limits, Reason, UpdateError,
+    decide::{Offer, decide, lightest},
     http::HttpError,
     pace::Late,
     schedule::{self, Jitter, Times},
@@ -69,6 +70,8 @@ struct Device {
     /// The image that it downloads, and the bytes that are missing.
     wanted: usize,
     left: u32,
+    /// Bytes of the image that do not have to be fetched.
+    saved: u32,
     deadline: u64,
     /// What it downloads now.
     loads: Option<Loading>,
@@ -156,6 +159,7 @@ impl<'w> Simulation<'w> {
             attempts: 0,
             wanted: version,
             left: 0,
+            saved: 0,
             deadline: 0,
             loads: None,
             on_trial: false,
@@ -308,21 +312,23 @@ impl<'w> Simulation<'w> {
     /// A device decides about the descriptor that it got.
     fn judge(&mut self, index: u32) {
         let (at, phase, offers) = (self.now / 1000, self.phase(), self.offers);
-        let offer = &offers[phase].1;
+        let offered = &offers[phase].1;
         let (world, board) = (self.world, self.board);
-        let groups = offer.policy.groups.as_slice();
+        let groups = offered.policy.groups.as_slice();
         let device = &mut self.devices[index as usize];
         let by_user = device.agrees.is_some_and(|agrees| agrees <= self.now);
         let version = self.versions[device.version].clone();
         let mut running = board.running(version, &device.id, device.utc_offset, groups);
         running.now = Some(world.fleet.start + at);
         running.by_user = by_user;
-        let reason = match decide(&running, offer) {
+        let reason = match decide(&running, offered) {
             Decision::Install(offer) => {
                 let wanted = self.versions.iter().position(|version| *version == offer.version);
                 let wanted = wanted.unwrap_or(0);
                 if device.failed != Some(wanted) {
-                    return self.install(index, wanted, offer.size);
+                    let size = self.wire_size(index, offered, &offer);
+                    self.device(index).saved = offer.size - size;
+                    return self.install(index, wanted, size);
                 }
                 Reason::RolledBack
             }
@@ -332,7 +338,7 @@ impl<'w> Simulation<'w> {
         let device = self.device(index);
         device.failures = 0;
         device.seen = reason.lasts_until_reset().then_some(phase);
-        let (times, random) = (Times::of(&offer.policy), device.jitter.draw());
+        let (times, random) = (Times::of(&offered.policy), device.jitter.draw());
         let now = Some(world.fleet.start + at);
         let mut wait = schedule::after_stay(reason, &times, now, utc_offset, period, random);
         if reason == Reason::NeedsApproval {
@@ -347,6 +353,20 @@ impl<'w> Simulation<'w> {
         }
         self.after(wait, index, Event::Poll);
         self.waits(index, (reason != Reason::UpToDate).then_some(Wait::Told(reason)));
+    }
+
+    /// Returns how many bytes a device fetches of an image.
+    fn wire_size(&mut self, index: u32, offered: &Descriptor<'_>, offer: &Offer) -> u32 {
+        let world = self.world;
+        let runs = &self.versions[self.devices[index as usize].version];
+        let image = || {
+            let image = world.images.iter().find(|(version, _)| version == runs);
+            image.map(|(_, sha256)| *sha256)
+        };
+        match lightest(offered, offer, world.patch_memory, image) {
+            Some((_, patch)) => patch.size,
+            None => offer.size,
+        }
     }
 
     /// A device begins to download a release, or goes on with it.
@@ -408,6 +428,7 @@ impl<'w> Simulation<'w> {
             return self.broken_off(index, HttpError::Truncated, bytes > 0);
         }
         self.host.load.downloads += 1;
+        self.host.load.saved += u64::from(device.saved);
         let starts = now + RESET_PAUSE + START;
         if device.chance.is_in(bad) {
             self.host.load.failed_self_test += 1;

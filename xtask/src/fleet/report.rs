@@ -16,6 +16,8 @@ const MONTH: u64 = 30 * 86_400;
 struct Traffic {
     /// Bytes of images within the course.
     images: u64,
+    /// Bytes of images that patches saved.
+    saved: u64,
     /// Bytes of everything else: those of the course, and the polls of the rest of a
     /// month, to which the answer is that nothing has changed.
     polls_a_month: u64,
@@ -29,6 +31,7 @@ impl Traffic {
         let polls = f64::from(*devices) * on * rest / period.seconds().max(1) as f64;
         Self {
             images: load.image_bytes(),
+            saved: load.saved,
             polls_a_month: load.small_bytes + (polls * HEAD as f64) as u64,
         }
     }
@@ -72,6 +75,9 @@ pub fn table(course: &Course, load: &Load, world: &World, base_url: &str) -> Str
         row("back, the channel was not reached", load.failed_trial.to_string(), String::new());
     }
     row("sent: images", giga(traffic.images), String::new());
+    if load.saved > 0 {
+        row("  saved by patches", giga(load.saved), String::new());
+    }
     row("sent: all polls of a month", giga(traffic.polls_a_month), String::new());
     let (host, limit) = monthly_limit(base_url).unwrap_or(("", None));
     let limit = limit.map_or(String::new(), |limit| {

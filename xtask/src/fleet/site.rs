@@ -8,7 +8,7 @@ use crate::{
     ui::Hinted,
 };
 use anyhow::{Context, Result, anyhow};
-use towline_descriptor::{Chip, Version};
+use towline_descriptor::{Chip, Sha256, Version};
 
 /// What a site offers to the devices of a target.
 #[derive(Clone, Debug)]
@@ -29,6 +29,8 @@ pub struct Published {
     pub before: Option<Version>,
     /// What devices read.
     pub phase: Phase,
+    /// SHA-256 of the images of all releases.
+    pub images: Vec<(Version, Sha256)>,
 }
 
 /// Reads what a channel of a site serves to a target; `None` is the only one.
@@ -73,6 +75,7 @@ pub fn published(
         .filter(|version| version.precedence(&served.version).is_lt())
         .max_by(|a, b| a.precedence(b));
     let document = read(&served.descriptor)?;
+    let images = releases().map(|(version, image)| (version.clone(), image.app.sha256));
     Ok(Published {
         project: index.project.to_string(),
         base_url: index.base_url.clone(),
@@ -81,6 +84,7 @@ pub fn published(
         slot_size: image.slot_size,
         offered: served.version.clone(),
         before: before.cloned(),
+        images: images.collect(),
         phase: Phase::of(document).map_err(|error| anyhow!("{}: {error}", served.descriptor))?,
     })
 }

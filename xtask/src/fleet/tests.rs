@@ -1,6 +1,7 @@
 use super::*;
 use crate::{
-    channel::tests::parse, config::Config, release::tests::record, rollout::phases as render,
+    channel::tests::parse, config::Config, patch::cache::Patches, release::tests::record,
+    rollout::phases as render,
 };
 use std::path::Path;
 
@@ -22,6 +23,8 @@ fn world() -> World {
         most_requests: None,
         bandwidth: None,
         device_rate: 100_000,
+        patch_memory: 4096,
+        images: Vec::new(),
         host_down: Vec::new(),
         power_cuts: Vec::new(),
         broken: "0".parse().unwrap(),
@@ -46,7 +49,9 @@ fn live_on<T>(
         record
     });
     let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
-    let phases = render(&config, &channels, &releases, &channel, &target, &[]).unwrap().unwrap();
+    let phases = render(&config, &channels, &releases, &channel, &target, &[], &Patches::default())
+        .unwrap()
+        .unwrap();
     let board = Board::of("lamp", &channel, &target, &releases[1]);
     let (course, load) = simulate(world, &board, &phases, |_| {});
     with(&course, &load, &board, &phases)

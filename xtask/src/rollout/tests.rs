@@ -1,5 +1,5 @@
 use super::*;
-use crate::{channel::tests::parse, release::tests::record};
+use crate::{channel::tests::parse, patch::cache::Patches, release::tests::record};
 use std::path::Path;
 
 const CONFIG: &str = "project = \"lamp\"\nbase-url = \"https://example.org/\"\n[targets.esp32c3]\nbuild.prebuilt = \"a.bin\"\n";
@@ -39,7 +39,8 @@ fn rolled_out<T>(
     let releases: Vec<_> = releases.iter().map(release).collect();
     let stages: Vec<_> = stages.iter().map(|stage| stage.parse().unwrap()).collect();
     let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
-    let phases = phases(&config, &channels, &releases, &channel, &target, &stages);
+    let phases =
+        phases(&config, &channels, &releases, &channel, &target, &stages, &Patches::default());
     let phases = phases.unwrap().unwrap();
     let record = releases.last().unwrap();
     let board = Board::of("lamp", &channel, &target, record);

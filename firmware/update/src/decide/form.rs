@@ -28,7 +28,7 @@ impl Form {
 ///
 /// `memory` is what the firmware has for patches, in bytes. `running` is asked
 /// for the SHA-256 of the running image only if the answer depends on it.
-pub(crate) fn lightest<'d>(
+pub fn lightest<'d>(
     offered: &'d Descriptor<'_>,
     offer: &Offer,
     memory: u32,

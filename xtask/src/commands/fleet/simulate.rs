@@ -11,6 +11,7 @@ use crate::{
     disk::Disk,
     fleet::{Outage, Published, Report, World, published, simulate, svg, table},
     name::{ChannelName, TargetName},
+    patch::{Profile, cache::Cache, plan},
     project::{Places, Project},
     release::TargetRecord,
     rollout::{Board, Duration, Fleet, Phase, Run, Stage, chart, headline, phases},
@@ -21,7 +22,7 @@ use std::{
     path::{Path, PathBuf},
     process::ExitCode,
 };
-use towline_descriptor::{Chip, Share, Version};
+use towline_descriptor::{Chip, Sha256, Share, Version};
 
 /// Let a fleet update in virtual time, from a host with limits.
 ///
@@ -100,6 +101,9 @@ pub(crate) struct Args {
     /// What a device takes at most, in kB/s: its radio, or its flash.
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     device_rate: u64,
+    /// Devices know no patches, and fetch whole images.
+    #[arg(long)]
+    no_patches: bool,
     /// Time that users take on average to agree, where the channel asks them.
     #[arg(long, value_name = "TIME", default_value = "24h")]
     agree_after: Duration,
@@ -143,6 +147,9 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
         most_requests: args.most_requests,
         bandwidth: args.bandwidth.map(|megabits| megabits * 125_000),
         device_rate: args.device_rate * 1000,
+        // What is published is what the devices of the project can apply.
+        patch_memory: if args.no_patches { 0 } else { Profile::Large.memory() },
+        images: scene.images.clone(),
         host_down: args.host_down.clone(),
         power_cuts: args.power_cuts.clone(),
         broken: args.broken,
@@ -189,6 +196,8 @@ struct Scene {
     offered: Version,
     before: Option<Version>,
     phases: Vec<Phase>,
+    /// SHA-256 of the images of all releases.
+    images: Vec<(Version, Sha256)>,
 }
 
 impl Scene {
@@ -219,7 +228,16 @@ impl Scene {
             let hint = format!("without it, it serves {offered}; `cargo xtask plan` lists all");
             return Err(Hinted::new(message, hint).into());
         }
-        let phases = phases(config, &channels, &releases, &args.channel, target, &args.stages)?;
+        let wanted = plan::wanted(config, &channels, &releases).into_iter();
+        let wanted: Vec<_> = wanted.filter(|wanted| wanted.target == target).collect();
+        let cache = Cache::new(&project.store_dir, &Disk::default());
+        let profile = config.patches.profile;
+        let (patches, _) = cache.get(&wanted, profile, &project.store(), global.ui())?;
+        let (channel, stages) = (&args.channel, &args.stages);
+        let phases = phases(config, &channels, &releases, channel, target, stages, &patches)?;
+        let images = releases.iter().filter_map(|release| {
+            Some((release.version.clone(), release.targets.get(target)?.app.sha256))
+        });
         let TargetRecord { chip, slot_size, .. } = record.targets[target];
         Ok(Self {
             project: config.project.to_string(),
@@ -230,6 +248,7 @@ impl Scene {
             offered: offered.clone(),
             before: newest_before(&releases, target, offered),
             phases: phases.ok_or_else(nothing)?,
+            images: images.collect(),
         })
     }
 
@@ -242,10 +261,19 @@ impl Scene {
             published(&Folder::new(Path::new(site)), &args.channel, target)
         };
         let published = published.with_context(|| site.to_owned())?;
-        let Published { project, base_url, target, chip, slot_size, offered, before, phase } =
-            published;
+        let Published {
+            project,
+            base_url,
+            target,
+            chip,
+            slot_size,
+            offered,
+            before,
+            phase,
+            images,
+        } = published;
         let phases = vec![phase];
-        Ok(Self { project, base_url, target, chip, slot_size, offered, before, phases })
+        Ok(Self { project, base_url, target, chip, slot_size, offered, before, phases, images })
     }
 
     fn before(&self) -> Result<Version> {

@@ -5,6 +5,7 @@ use crate::{
     commands::{chosen_targets, edit::known, print_json},
     disk::Disk,
     name::{ChannelName, TargetName},
+    patch::cache::Patches,
     project::{Places, Project},
     release::Record,
     rollout::{Board, Duration, Fleet, Report, Run, Stage, chart, headline, phases, simulate, svg},
@@ -89,8 +90,16 @@ pub(crate) fn run(global: &Global, args: &Args) -> Result<ExitCode> {
     };
     let record = channels.serves(&args.channel, &args.target, &releases).ok_or_else(nothing)?;
     let config = &project.config;
-    let phases = phases(config, &channels, &releases, &args.channel, &args.target, &args.stages)?
-        .ok_or_else(nothing)?;
+    let phases = phases(
+        config,
+        &channels,
+        &releases,
+        &args.channel,
+        &args.target,
+        &args.stages,
+        &Patches::default(),
+    )?
+    .ok_or_else(nothing)?;
     let fleet = Fleet {
         devices: args.devices,
         period: args.period,
