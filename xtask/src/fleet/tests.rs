@@ -33,6 +33,10 @@ fn world() -> World {
     }
 }
 
+const VERSIONS: [&str; 2] = ["1.0.0", "1.1.0"];
+
+const IMAGES: [Sha256; 2] = [Sha256([1; 32]), Sha256([2; 32])];
+
 /// Bytes of the image.
 const SIZE: u32 = 1_000_000;
 
@@ -43,15 +47,19 @@ fn live_on<T>(
 ) -> T {
     let config = Config::parse(Path::new("towline.toml"), CONFIG).unwrap();
     let channels = parse(terms).unwrap();
-    let releases = ["1.0.0", "1.1.0"].map(|version| {
+    let mut number = 0;
+    let releases = VERSIONS.map(|version| {
         let mut record = record(version, &["esp32c3"]);
-        record.targets.values_mut().for_each(|target| target.app.size = SIZE);
+        for target in record.targets.values_mut() {
+            (target.app.size, target.app.sha256) = (SIZE, IMAGES[number]);
+        }
+        number += 1;
         record
     });
     let (channel, target) = ("stable".parse().unwrap(), "esp32c3".parse().unwrap());
-    let phases = render(&config, &channels, &releases, &channel, &target, &[], &Patches::default())
-        .unwrap()
-        .unwrap();
+    let patches = Patches::with([(IMAGES[0], IMAGES[1])]);
+    let phases = render(&config, &channels, &releases, &channel, &target, &[], &patches);
+    let phases = phases.unwrap().unwrap();
     let board = Board::of("lamp", &channel, &target, &releases[1]);
     let (course, load) = simulate(world, &board, &phases, |_| {});
     with(&course, &load, &board, &phases)
@@ -125,6 +133,21 @@ fn a_narrow_line_is_shared_and_never_exceeded() {
     }
     // Nothing is sent twice.
     assert!(images(&load) < 1001.0);
+}
+
+#[test]
+fn devices_fetch_a_patch_from_what_they_run_if_they_can() {
+    let mut patched = world();
+    patched.images =
+        VERSIONS.map(|version| version.parse().unwrap()).into_iter().zip(IMAGES).collect();
+    let (course, load) = live(&patched);
+    // That of the fixture has 40,000 bytes.
+    assert_eq!((done(&course), load.saved), (1000, 1000 * u64::from(SIZE - 40_000)));
+    assert!((39.9..40.1).contains(&images(&load)), "{}", images(&load));
+    patched.patch_memory = 0;
+    let (_, load) = live(&patched);
+    assert_eq!(load.saved, 0);
+    assert!((999.9..1000.1).contains(&images(&load)), "{}", images(&load));
 }
 
 #[test]
