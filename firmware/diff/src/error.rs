@@ -17,6 +17,9 @@ pub enum DiffError {
     /// No patch gets by with so little working memory.
     #[error("{0} bytes of memory are too few for patches")]
     Memory(u32),
+    /// What was made does not give the new image.
+    #[error("the patch would not give the new image: a fault of the generator, please report it")]
+    Fault,
     /// There is no whole header.
     #[error("{0} bytes are too few for a patch")]
     Short(usize),

@@ -5,7 +5,7 @@
 //! short copy from the old image.
 
 use crate::{
-    index::{Found, NEW_LEAST, NewIndex, OLD_LEAST, OldIndex, common},
+    index::{Found, NewIndex, OLD_LEAST, OldIndex, common},
     price::{BIT, Prices},
     token::{Kind, Tokens},
 };
@@ -17,8 +17,11 @@ pub(crate) const PIECE: usize = 16 << 10;
 /// Most places of the new image that are compared with a byte's.
 const DEPTH: usize = 32;
 
-/// Matches from this length on are taken whole.
+/// Longer matches are taken whole, or not at all.
 const WHOLE: usize = 40;
+
+/// Shortest copy from elsewhere that is tried: where it begins costs two bytes.
+const SHORTEST: usize = 4;
 
 /// What a copied byte costs: the flag that it is as predicted.
 const COPIED: u32 = BIT / 2;
@@ -129,7 +132,7 @@ impl Gaps<'_> {
         let found = old_index.longest(new, Found { at: 0, len: OLD_LEAST - 1 });
         if found.len >= OLD_LEAST {
             let price = prices.onward[1] + prices.seek(found.at.abs_diff(onward));
-            try_copy(found, NEW_LEAST + 1, price);
+            try_copy(found, SHORTEST, price);
         }
     }
 }

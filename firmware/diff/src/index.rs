@@ -9,8 +9,8 @@ const NONE: u32 = u32::MAX;
 /// Bytes that a match in the old image begins with, at least.
 pub(crate) const OLD_LEAST: usize = 8;
 
-/// Bytes that a match in the new image begins with, at least.
-pub(crate) const NEW_LEAST: usize = 3;
+/// Bytes that a match in the new image begins with, at least, unless it is a guess.
+const NEW_LEAST: usize = 3;
 
 /// Matches as long as this are not compared with others.
 const LONG_ENOUGH: usize = 1024;

@@ -1,6 +1,11 @@
 //! From two images to a patch.
 
-use crate::{DiffError, apply, encode, mask::masked, parse, token::Tokens};
+use crate::{
+    DiffError, apply, encode,
+    mask::masked,
+    parse,
+    token::{Kind, Tokens},
+};
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 use towline_patch::{Header, Isa, Params};
@@ -19,6 +24,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) tokens: Vec<Tokens>,
 }
 
+impl Plan<'_> {
+    /// Returns how many bytes are literals.
+    fn literals(&self) -> usize {
+        let literals = self.tokens.iter().filter(|tokens| tokens.kind() == Kind::Literal);
+        literals.map(|tokens| tokens.len()).sum()
+    }
+}
+
 /// Makes the patch from `old`, or from nothing, to `new`. To apply it, a device needs at
 /// most `memory` bytes; the smallest patch is returned that is found within that.
 ///
@@ -33,17 +46,13 @@ pub fn make(old: &[u8], new: &[u8], memory: u32) -> Result<Vec<u8>, DiffError> {
     let tokens = parse::tokens(&old_masked, new, &new_masked);
     drop((old_masked, new_masked));
     let plan = Plan { old, new, tokens };
-    let encoded: Vec<_> = params(isa, old.is_empty(), memory)
+    let encoded = params(&plan, isa, memory)
         .into_par_iter()
-        .map(|params| {
-            let blocks = encode::blocks(&plan, params);
-            (params, blocks.expect("tokens lie within the images"))
-        })
-        .collect();
-    let (params, blocks) = encoded
-        .into_iter()
-        .min_by_key(|(_, blocks)| blocks.len())
-        .ok_or(DiffError::Memory(memory))?;
+        .map(|params| encode::blocks(&plan, params).map(|blocks| (params, blocks)))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| DiffError::Fault)?;
+    let shortest = encoded.into_iter().min_by_key(|(_, blocks)| blocks.len());
+    let (params, blocks) = shortest.ok_or(DiffError::Memory(memory))?;
     let header = Header {
         params,
         old_size: old.len() as u32,
@@ -53,23 +62,26 @@ pub fn make(old: &[u8], new: &[u8], memory: u32) -> Result<Vec<u8>, DiffError> {
         size: (Header::LEN + blocks.len()) as u32,
     };
     let patch = [&header.to_bytes()[..], &blocks].concat();
-    // Whoever finds this wrong would find it on devices.
-    assert!(apply(old, &patch)? == new, "the patch gives another image");
-    Ok(patch)
+    match apply(old, &patch) {
+        Ok(made) if made == new => Ok(patch),
+        _ => Err(DiffError::Fault),
+    }
 }
 
-/// Returns how a patch is coded that is tried, the best first for most images. Where
-/// there is nothing to predict, all memory is for literals.
-fn params(isa: Isa, is_whole: bool, memory: u32) -> Vec<Params> {
+/// Returns the ways to code a patch that are tried.
+fn params(plan: &Plan<'_>, isa: Isa, memory: u32) -> Vec<Params> {
     let small = Params { isa, exact: 7, page: 7, grain: 12, literals: 0, order: 0, changes: 1 };
     let large =
         Params { exact: 11, page: 11, grain: 9, literals: 1, order: 12, changes: 6, ..small };
-    let none = Params { exact: 0, page: 0, ..small };
-    let tried = if is_whole {
-        let small = [Params { literals: 1, order: 8, ..none }, Params { order: 9, ..none }];
-        [small[0], small[1], Params { literals: 1, order: 12, ..none }]
+    // With nothing to predict, all memory is for literals; with much new code, more of it.
+    let whole = Params { exact: 0, page: 0, ..small };
+    let tried = if plan.old.is_empty() {
+        let [eight, twelve] = [8, 12].map(|order| Params { literals: 1, order, ..whole });
+        vec![eight, Params { order: 9, ..whole }, twelve]
+    } else if plan.literals() > plan.new.len() / 32 {
+        vec![Params { exact: 6, page: 6, literals: 1, ..small }, large]
     } else {
-        [small, Params { exact: 6, page: 6, literals: 1, ..small }, large]
+        vec![small, large]
     };
     tried.into_iter().filter(|params| params.memory() <= memory).collect()
 }
@@ -84,5 +96,6 @@ fn isa(image: &[u8]) -> Isa {
 }
 
 fn start_of_hash(image: &[u8]) -> [u8; 8] {
-    *Sha256::digest(image).first_chunk().expect("a SHA-256 has 32 bytes")
+    let sha256: [u8; 32] = Sha256::digest(image).into();
+    std::array::from_fn(|i| sha256[i])
 }
