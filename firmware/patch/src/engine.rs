@@ -266,9 +266,13 @@ impl<'w> Engine<'w> {
             return None;
         }
         let shift = self.at.wrapping_sub(from);
-        let known = self.shifts.iter().position(|known| *known == shift).unwrap_or(3);
-        self.shifts.copy_within(0..known, 1);
-        self.shifts[0] = shift;
+        let mut carried = shift;
+        for slot in &mut self.shifts {
+            core::mem::swap(slot, &mut carried);
+            if carried == shift {
+                break;
+            }
+        }
         (self.from, self.gap) = (from, 0);
         (self.registers, self.run, self.page) = (Registers::new(), 0, None);
         self.state = State::Copy { left: len };

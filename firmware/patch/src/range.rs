@@ -48,7 +48,12 @@ impl Decoder {
     /// Takes up to `most` bytes from the front of `input`, as many as there is room
     /// for. Returns how many.
     pub(crate) fn fill(&mut self, input: &mut &[u8], most: usize) -> usize {
-        self.buffer.copy_within(self.from..self.to, 0);
+        for index in 0..self.held() {
+            let byte = self.buffer.get(self.from + index).copied().unwrap_or(0);
+            if let Some(slot) = self.buffer.get_mut(index) {
+                *slot = byte;
+            }
+        }
         (self.to, self.from) = (self.held(), 0);
         let before = self.to;
         let room = self.buffer.iter_mut().skip(before).take(most);
