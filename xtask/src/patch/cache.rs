@@ -129,7 +129,7 @@ impl Cache {
         let missing = wanted.iter().zip(&kept).filter(|(_, (_, kept))| kept.is_none());
         let missing: Vec<_> = missing.map(|(wanted, _)| wanted).collect();
         if !missing.is_empty() {
-            ui.say(format_args!("making {} patches", missing.len()));
+            ui.say(format_args!("patches to make: {}", missing.len()));
         }
         let bar = ui.steps(missing.len() as u64, "patches");
         let make = |wanted: &Wanted<'_>| {

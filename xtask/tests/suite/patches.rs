@@ -75,9 +75,9 @@ fn a_release_says_what_its_updates_cost_and_devices_are_told_where_they_are() {
 fn patches_are_made_once_and_are_the_same_wherever_they_are_made() {
     let project = released(&["1.0.0", "1.1.0"]);
     let site = tree(&project.path("dist/site"));
-    assert!(!render(&project, &[]).contains("making"));
+    assert!(!render(&project, &[]).contains("to make"));
     fs::remove_dir_all(project.path("dist/store/patches")).unwrap();
-    assert!(render(&project, &[]).contains("making 2 patches\n"));
+    assert!(render(&project, &[]).contains("patches to make: 2\n"));
     assert!(tree(&project.path("dist/site")) == site);
 }
 

@@ -156,7 +156,7 @@ mod tests {
     #[test]
     fn the_running_image_is_looked_at_only_if_that_may_help() {
         let compressed = (Sha256::OF_NOTHING, "twp1-small", 60);
-        assert_eq!(fetched(&[compressed, (OWN, "twp1-small", 90)], SMALL).1, false);
-        assert_eq!(fetched(&[compressed], SMALL).1, false);
+        assert!(!fetched(&[compressed, (OWN, "twp1-small", 90)], SMALL).1);
+        assert!(!fetched(&[compressed], SMALL).1);
     }
 }
