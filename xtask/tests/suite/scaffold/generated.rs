@@ -76,6 +76,6 @@ fn the_tutorial_leads_from_zero_to_a_published_channel() {
     let first_three: Vec<_> = events.iter().take(3).map(Event::command).collect();
     assert_eq!(first_three[1..], [Some("cd lamp"), Some("cargo xtask release")]);
     let tags: Vec<_> = github.releases().into_iter().map(|release| release.tag).collect();
-    assert_eq!(tags, ["v0.1.0", "v0.2.0-rc.1"]);
-    assert_eq!(github.latest().as_deref(), Some("v0.1.0"));
+    assert_eq!(tags, ["v0.1.0", "v0.2.0-rc.1", "v0.2.0"]);
+    assert_eq!(github.latest().as_deref(), Some("v0.2.0"));
 }
