@@ -22,8 +22,10 @@ const LINE: (&str, &str, &str) = (
     "the next reset will boot {next_boot} and not {running}",
 );
 
-/// Dependencies of the firmware, and the version that came before.
-const DEPENDENCIES: [(&str, &str); 2] = [("embassy-net", "0.9.0"), ("smoltcp", "0.13.0")];
+/// Dependencies of the firmware, and the version that came before: its network stack, and
+/// what it reads HTTP with.
+const DEPENDENCIES: [(&str, &str); 3] =
+    [("smoltcp", "0.13.0"), ("heapless@0.9.3", "0.9.2"), ("httparse", "1.10.0")];
 
 /// Two images, and how large the patch may be, in hundredths of the new one.
 pub(crate) struct Pair {
