@@ -124,19 +124,25 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         if bytes.len() > (limit - self.received()) as usize {
             return self.forget_after(error);
         }
-        if let Err(error) = self.check.update(bytes) {
-            return self.forget_after(OtaError::Image(error));
-        }
         while !bytes.is_empty() {
             let (head, rest) = bytes.split_at(bytes.len().min(CHUNK - self.filled));
             self.chunk[self.filled..][..head.len()].copy_from_slice(head);
             self.filled += head.len();
             bytes = rest;
             if self.filled == CHUNK {
+                if let Err(error) = self.look() {
+                    return self.forget_after(error);
+                }
                 self.program()?;
             }
         }
         Ok(())
+    }
+
+    /// Checks the bytes of the chunk, once: a patch makes them one by one, too few to
+    /// be hashed each for itself.
+    fn look(&mut self) -> Result<(), OtaError<F::Error>> {
+        self.check.update(&self.chunk[..self.filled]).map_err(OtaError::Image)
     }
 
     /// Ends the image: checks structure, size and digest of what came, programs
@@ -288,6 +294,7 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
         if self.expected.size.is_some_and(|size| size != self.received()) {
             return Err(OtaError::Size);
         }
+        self.look()?;
         let checked = self.check.clone().finish().map_err(OtaError::Image)?;
         if self.expected.sha256.is_some_and(|sha256| sha256 != checked.sha256) {
             return Err(OtaError::Digest);

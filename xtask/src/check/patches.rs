@@ -37,7 +37,7 @@ impl<'i> Ways<'i> {
                 let base = base.and_then(|(of, base)| Some((of, base.app.path.as_deref()?)));
                 match base {
                     Some((of, path)) => {
-                        ways.from.entry(path).or_insert((of, Vec::new())).1.push(way)
+                        ways.from.entry(path).or_insert((of, Vec::new())).1.push(way);
                     }
                     None => ways.others.push(way),
                 }

@@ -60,7 +60,7 @@ impl Patches {
         let worth = |artifact: &&Artifact, most: u64, than: u32| {
             u64::from(artifact.size) * 100 <= u64::from(than) * most
         };
-        let image = wanted.new().size;
+        let image = wanted.new_image().size;
         let compressed = self.made.get(&(Sha256::OF_NOTHING, to));
         let compressed = compressed.filter(|artifact| worth(artifact, MOST_COMPRESSED, image));
         if wanted.from.is_none() {
@@ -133,8 +133,8 @@ impl Cache {
         }
         let bar = ui.steps(missing.len() as u64, "patches");
         let make = |wanted: &Wanted<'_>| {
-            let new = store.artifact(wanted.new())?;
-            let old = wanted.old().map(|old| store.artifact(old)).transpose();
+            let new = store.artifact(wanted.new_image())?;
+            let old = wanted.old_image().map(|old| store.artifact(old)).transpose();
             let patch = old.map_err(anyhow::Error::from);
             let patch = patch.and_then(|old| Ok(make(&old.unwrap_or_default(), &new, profile)?));
             let path = self.path(wanted, profile);
@@ -242,10 +242,10 @@ mod tests {
         let two = Two::new();
         let (patches, unmade) = two.get();
         assert!(unmade.is_empty(), "{unmade:?}");
-        let new = two.store.artifact(two.wanted()[0].new()).unwrap();
+        let new = two.store.artifact(two.wanted()[0].new_image()).unwrap();
         for wanted in two.wanted() {
             let patch = two.store.artifact(&patches.made[&wanted.images()]).unwrap();
-            let old = wanted.old().map(|old| two.store.artifact(old).unwrap());
+            let old = wanted.old_image().map(|old| two.store.artifact(old).unwrap());
             assert_eq!(super::super::apply(&old.unwrap_or_default(), &patch).unwrap(), new);
         }
         // Nothing is made again: the images are not needed.
@@ -282,7 +282,7 @@ mod tests {
     fn patches_that_save_little_are_not_published() {
         let two = Two::new();
         let [compressed, patch] = two.wanted();
-        let image = u64::from(compressed.new().size);
+        let image = u64::from(compressed.new_image().size);
         let of = |size: u64| Artifact { size: size.try_into().unwrap(), sha256: Sha256([7; 32]) };
         let published = |whole: u64, part: u64| {
             let made = [(compressed.images(), of(whole)), (patch.images(), of(part))];

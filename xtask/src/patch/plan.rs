@@ -28,18 +28,18 @@ pub struct Wanted<'r> {
 
 impl<'r> Wanted<'r> {
     /// Returns the image that it starts from, if it needs one.
-    pub fn old(&self) -> Option<&'r Artifact> {
+    pub fn old_image(&self) -> Option<&'r Artifact> {
         self.from.map(|from| &from.targets[self.target].app)
     }
 
     /// Returns the image that it leads to.
-    pub fn new(&self) -> &'r Artifact {
+    pub fn new_image(&self) -> &'r Artifact {
         &self.to.targets[self.target].app
     }
 
     /// Returns the SHA-256 of what it starts from, and of what it leads to.
     pub fn images(&self) -> (Sha256, Sha256) {
-        (self.old().map_or(Sha256::OF_NOTHING, |old| old.sha256), self.new().sha256)
+        (self.old_image().map_or(Sha256::OF_NOTHING, |old| old.sha256), self.new_image().sha256)
     }
 }
 

@@ -23,11 +23,12 @@ use std::{
 use towline_descriptor::envelope::DESCRIPTOR_TYPE;
 
 /// Most memory that the client may need, in bytes: 16 KiB for the update, 1 KiB
-/// for the newest root, 4 KiB that patches work in and 2 KiB of their state.
-const CLIENT_LIMIT: u64 = 23 * 1024;
+/// for the newest root, 4 KiB that patches work in, and 7 KiB of stack and future
+/// for their state.
+const CLIENT_LIMIT: u64 = 28 * 1024;
 
 /// The same where it verifies signatures, and goes on to a newer root.
-const TRUSTING_CLIENT_LIMIT: u64 = 29 * 1024;
+const TRUSTING_CLIENT_LIMIT: u64 = 33 * 1024;
 
 /// What a site offers beside images.
 const NOTHING: &str = "from = 0\ncompressed = false";
