@@ -7,7 +7,7 @@ pub mod plan;
 
 use serde::Deserialize;
 
-pub use towline_diff::{DiffError, VERSION, apply, header};
+pub use towline_diff::{DiffError, Header, VERSION, apply, header};
 
 /// How much memory a device needs to apply a patch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]

@@ -61,10 +61,17 @@ static RULES: LazyLock<Sha256> = LazyLock::new(|| {
         include_str!("check/trust.rs"),
         include_str!("signing/minisig.rs"),
         include_str!("placement.rs"),
+        include_str!("../../firmware/diff/src/apply.rs"),
         include_str!("../../firmware/patch/src/apply.rs"),
         include_str!("../../firmware/patch/src/engine.rs"),
         include_str!("../../firmware/patch/src/header.rs"),
+        include_str!("../../firmware/patch/src/isa.rs"),
+        include_str!("../../firmware/patch/src/isa/riscv.rs"),
+        include_str!("../../firmware/patch/src/isa/xtensa.rs"),
         include_str!("../../firmware/patch/src/model.rs"),
+        include_str!("../../firmware/patch/src/range.rs"),
+        include_str!("../../firmware/patch/src/segments.rs"),
+        include_str!("../../firmware/patch/src/unit.rs"),
         include_str!("../../firmware/update/src/image/check.rs"),
     ];
     sha256(rules.concat().as_bytes())

@@ -137,7 +137,8 @@ impl<'d> Board<'d> {
             limits: Limits::DEFAULT,
             jitter: &mut Jitter::new(std::process::id()),
             last: &mut LastPoll::default(),
-            buffers: &mut Buffers::new(),
+            // Each connection that is answered has room for this.
+            buffers: &mut Box::new(Buffers::new()),
         };
         job(&mut updater, &channel.url).await.map_err(|error| match error.into() {
             rest::UpdateError::Fetch(error) => rest::UpdateError::Fetch(Fault::Client(error)),

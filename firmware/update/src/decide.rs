@@ -7,6 +7,7 @@
 
 mod form;
 
+pub(crate) use form::memory_of;
 pub use form::{Form, lightest};
 
 use crate::{

@@ -393,6 +393,11 @@ fn check_published<F: ReadNorFlash>(
     let mut unsigned = None;
     let mut piece = [0; PIECE];
     for at in (0..slot.size).step_by(PIECE) {
+        // Behind its sector and that of a signature there is nothing to be found.
+        let end = |unsigned: Checked| unsigned.size.next_multiple_of(SECTOR) + SECTOR;
+        if unsigned.is_some_and(|unsigned| at >= end(unsigned)) {
+            break;
+        }
         let piece = &mut piece[..PIECE.min((slot.size - at) as usize)];
         flash.read(slot.offset + at, piece)?;
         let rest = match check.update_to_end(piece) {

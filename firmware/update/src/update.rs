@@ -72,6 +72,8 @@ struct KeptPatch {
     path: Range<usize>,
     size: u32,
     sha256: Sha256,
+    /// Bytes of working memory that its format promises not to exceed.
+    memory: u32,
 }
 
 impl Kept {
@@ -291,7 +293,9 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
             patch = patch.filter(|_| !slot.is_plain());
             let (url, mut file) = match patch {
                 None => (text(&kept.path), FileWriter::image(slot)),
-                Some(KeptPatch { form, path, size, sha256 }) => {
+                Some(KeptPatch { form, path, size, sha256, memory }) => {
+                    let len = work.len().min(*memory as usize / 2);
+                    let work = &mut work[..len];
                     (text(path), FileWriter::patch(slot, *form, *size, sha256, work))
                 }
             };

@@ -1,8 +1,8 @@
 //! Patches: shorter ways to an image, each of which has to end in its very bytes.
 
-use super::{Code, Fault, Files, Finding, read_listed};
+use super::{Code, Fault, Files, Finding, files::too_large, read_listed};
 use crate::{
-    patch::{Profile, apply, header},
+    patch::{Header, Profile, apply, header},
     site::{Index, IndexPatch, IndexRelease, IndexTarget},
     store::sha256,
 };
@@ -50,10 +50,13 @@ impl<'i> Ways<'i> {
     pub(super) fn check_others(&self, files: &impl Files, index: &Index) -> Vec<Finding> {
         let was_held = |version: &Version| index.dropped.contains(version);
         let check = |way: &Way<'_>| {
-            read(files, way)?;
+            let (_, header) = read(files, way)?;
             let is_explained = way.patch.from.as_ref().is_some_and(was_held);
             let message = "starts from an image that no release has";
-            Code::PatchBaseMissing.unless(is_explained, message)
+            Code::PatchBaseMissing.unless(is_explained, message)?;
+            let starts_there = header.old_sha256 == way.patch.from_sha256.0[..8];
+            let message = "starts from another image than the index says";
+            Code::PatchBroken.unless(starts_there, message)
         };
         self.others.iter().filter_map(|way| way.found(check(way))).collect()
     }
@@ -69,7 +72,7 @@ impl Way<'_> {
             _ => return None,
         };
         let check = || {
-            let patch = read(files, self)?;
+            let (patch, _) = read(files, self)?;
             let broken = |message: String| Code::PatchBroken.fault(message);
             let made = apply(old, &patch).map_err(|e| broken(format!("cannot be applied: {e}")))?;
             let message = "leads to other bytes than the image has";
@@ -93,7 +96,7 @@ fn image(index: &Index, sha256: Sha256) -> Option<(&IndexRelease, &IndexTarget)>
 
 /// Reads a patch, and compares its header with what devices are told of it before they
 /// fetch it.
-fn read(files: &impl Files, way: &Way<'_>) -> Result<Vec<u8>, Fault> {
+fn read(files: &impl Files, way: &Way<'_>) -> Result<(Vec<u8>, Header), Fault> {
     let IndexPatch { alg, file, .. } = way.patch;
     let bytes = read_listed(files, file.path.as_deref().unwrap_or_default(), file)?;
     let profile = Profile::ALL.into_iter().find(|profile| profile.alg() == alg);
@@ -107,7 +110,11 @@ fn read(files: &impl Files, way: &Way<'_>) -> Result<Vec<u8>, Fault> {
     let (makes, image) = (header.new_size, way.target.app.size);
     let message = format!("makes {makes} bytes, and the image has {image}");
     Code::PatchBroken.unless(makes == image, message)?;
-    Ok(bytes)
+    // A few bytes can say that they make gigabytes.
+    too_large(makes.into())?;
+    let leads_there = header.new_sha256 == way.target.app.sha256.0[..8];
+    Code::PatchBroken.unless(leads_there, "leads to another image than the index says")?;
+    Ok((bytes, header))
 }
 
 /// Checks the patches of a descriptor against those of the index.

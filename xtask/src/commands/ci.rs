@@ -300,10 +300,11 @@ fn steps(root: &Path) -> Vec<Step> {
     let oracles = tools::oracles_dir(root).join("bin");
     let automation = root.join(".github");
     let program = env::current_exe().unwrap_or_default();
+    let xtask = "cargo xtask";
     let step = |name, command: &str, dir: &Path, env: &[(&'static str, &Path)]| Step {
         name,
         command: command.split(' ').map(str::to_owned).collect(),
-        xtask: command.starts_with("cargo xtask ").then(|| program.clone()),
+        xtask: command.starts_with(xtask).then(|| program.clone()),
         dir: dir.to_owned(),
         env: env.iter().map(|(key, value)| (*key, value.to_path_buf())).collect(),
         needs: &[],
@@ -313,7 +314,6 @@ fn steps(root: &Path) -> Vec<Step> {
     let chromium = tools::chromium().unwrap_or_default();
     let deny = ("RUSTDOCFLAGS", Path::new("-Dwarnings"));
     let oracle = |name: &str| oracles.join(name).display().to_string();
-    let xtask = "cargo xtask";
     let store = root.join("target/ci/store");
     let published = root.join("target/ci/site");
     let clippy = |chip: &str, triple: &str| {

@@ -61,7 +61,8 @@ pub(super) fn updates(index: &Index, version: &Version) -> Vec<Update> {
 pub(super) fn text(updates: &[Update]) -> String {
     let mut rows = vec![["TARGET", "RUNS", "FETCHES", "SAVES"].map(String::from)];
     rows.extend(updates.iter().map(|update| {
-        let saved = 100 - u64::from(update.bytes) * 100 / u64::from(update.full.max(1));
+        let saved = u64::from(update.full.saturating_sub(update.bytes)) * 100;
+        let saved = saved / u64::from(update.full.max(1));
         [
             update.target.to_string(),
             update.from.as_ref().map_or("another".into(), ToString::to_string),

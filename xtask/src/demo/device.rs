@@ -39,8 +39,10 @@ impl Device {
         let url = format!("http://{}/", listener.local_addr()?);
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = stop.clone();
-        // The client of a device blocks: it gets a thread of its own.
-        thread::Builder::new().name("demo device".into()).spawn(move || {
+        // The client of a device blocks: it gets a thread of its own, with as much room
+        // as the first one has. Unoptimised futures take a lot of it.
+        let thread = thread::Builder::new().name("demo device".into()).stack_size(8 << 20);
+        thread.spawn(move || {
             // Nobody is left to tell: the page does not answer.
             let _ = answer(file, listener, &stopped);
         })?;

@@ -54,6 +54,8 @@ struct Device {
     jitter: Jitter,
     id: [u8; 8],
     utc_offset: i16,
+    /// Whether it is switched off all the time.
+    is_off: bool,
     /// Milliseconds of the day at which it is switched off, if it is.
     off_at: Option<u64>,
     /// Events of another epoch are void.
@@ -149,6 +151,7 @@ impl<'w> Simulation<'w> {
             jitter: born.jitter,
             id: born.id,
             utc_offset: born.utc_offset,
+            is_off: born.is_off,
             off_at,
             epoch: 0,
             version,
@@ -250,7 +253,7 @@ impl<'w> Simulation<'w> {
         for index in 0..self.world.fleet.devices {
             let is_loading = self.device(index).loads.is_some();
             match power_until {
-                Some(until) if self.device(index).state.1 != Some(Wait::Off) => {
+                Some(until) if !self.device(index).is_off => {
                     self.switch_off(index, until);
                 }
                 None if is_loading => {
@@ -264,6 +267,9 @@ impl<'w> Simulation<'w> {
 
     /// A device is without power until then, and starts anew.
     fn switch_off(&mut self, index: u32, until: u64) {
+        if self.device(index).loads.is_some() {
+            self.waits(index, Some(Wait::BrokenOff));
+        }
         self.stop(index);
         let device = self.device(index);
         (device.failures, device.attempts, device.seen) = (0, 0, None);
@@ -469,7 +475,7 @@ impl<'w> Simulation<'w> {
 
     /// A download broke off, or did not begin.
     fn broken_off(&mut self, index: u32, failure: Failure, got_some: bool) {
-        self.host.load.broken_off += 1;
+        self.host.load.broken_off += u64::from(got_some);
         self.waits(index, Some(if got_some { Wait::BrokenOff } else { Wait::NoAnswer }));
         let now = self.now;
         let device = self.device(index);

@@ -9,7 +9,7 @@
 //! it, and the version of what makes it. So the folder may be kept, copied or removed
 //! at any time.
 
-use super::{Profile, VERSION, make, plan::Wanted};
+use super::{Profile, VERSION, header, make, plan::Wanted};
 use crate::{
     disk::Disk,
     release::Artifact,
@@ -124,7 +124,7 @@ impl Cache {
             self.disk.create_dir(&self.folder).map_err(io)?;
             self.disk.clean_in(&self.folder).map_err(io)?;
         }
-        let kept = |wanted: &Wanted<'_>| (wanted.images(), self.kept(&self.path(wanted, profile)));
+        let kept = |wanted: &Wanted<'_>| (wanted.images(), self.kept(wanted, profile));
         let kept: Vec<_> = wanted.par_iter().map(kept).collect();
         let missing = wanted.iter().zip(&kept).filter(|(_, (_, kept))| kept.is_none());
         let missing: Vec<_> = missing.map(|(wanted, _)| wanted).collect();
@@ -160,10 +160,17 @@ impl Cache {
         Ok((patches, unmade))
     }
 
-    /// Returns the patch that a file of the cache is of, if it is there as it was made.
-    fn kept(&self, path: &Path) -> Option<Artifact> {
+    /// Returns the patch that is wanted, if it is there as it was made.
+    fn kept(&self, wanted: &Wanted<'_>, profile: Profile) -> Option<Artifact> {
+        let path = self.path(wanted, profile);
         let artifact = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
-        self.artifacts.artifact(&artifact).ok().map(|_| artifact)
+        let header = header(&self.artifacts.artifact(&artifact).ok()?).ok()?;
+        let (from, to) = wanted.images();
+        let is_wanted = header.old_sha256 == from.0[..8]
+            && header.new_sha256 == to.0[..8]
+            && header.new_size == wanted.new_image().size
+            && header.params.memory() <= profile.memory();
+        is_wanted.then_some(artifact)
     }
 
     fn keep(&self, path: &Path, patch: &[u8]) -> Result<Artifact, StoreError> {

@@ -64,13 +64,15 @@ fn a_device_follows_its_channel_and_stays_when_it_is_up_to_date() {
     assert!(shown.contains("runs lamp 1.0.0 from ota_0"), "{shown}");
     for (version, slot) in [("1.1.0", "ota_1"), ("1.2.0", "ota_0")] {
         project.build(&CHIP, version).done(&["release"]);
-        let outcome: serde_json::Value =
+        let mut outcome: serde_json::Value =
             serde_json::from_slice(&update(&project, &host, &[]).stdout).unwrap();
+        let fetched = outcome.as_object_mut().unwrap().remove("fetched").unwrap();
+        assert!((1..60_000).contains(&fetched.as_u64().unwrap()), "{fetched}");
         assert_eq!(
             outcome,
             serde_json::json!({
                 "installed": version, "slot": slot, "runs": version,
-                "boots": ["first boot, on trial"],
+                "boots": ["first boot, on trial"], "form": "compressed",
             })
         );
     }
@@ -120,6 +122,9 @@ fn a_tampered_image_never_boots() {
     fs::create_dir_all(project.path("dist/site")).unwrap();
     let host = Host::serve(&project.path("dist/site"), project.path("ca.pem"));
     publish_at(&project, &host);
+    // There is no other way to the image than the image.
+    let config = project.read("towline.toml");
+    project.write("towline.toml", format!("{config}[patches]\nfrom = 0\ncompressed = false\n"));
     project.build(&CHIP, "1.0.0").done(&["release"]);
     project.done(&["sim", "flash", "--target", "esp32c3"]);
     project.build(&CHIP, "1.1.0").done(&["release"]);

@@ -58,7 +58,7 @@ pub fn lightest<'d>(
 
 /// Returns the working memory in bytes that a patch of this format may need;
 /// `None` if the format is not known.
-fn memory_of(alg: &str) -> Option<u32> {
+pub(crate) fn memory_of(alg: &str) -> Option<u32> {
     match alg {
         "twp1-small" => Some(4 * 1024),
         "twp1-large" => Some(32 * 1024),

@@ -3,7 +3,7 @@
 
 use super::{Check, Kept, KeptPatch, MEMORY, UpdateError};
 use crate::{
-    decide::{Decision, Offer, Reason, Running, choose, lightest},
+    decide::{Decision, Offer, Reason, Running, choose, lightest, memory_of},
     descriptor::{Descriptor, KeyId, Sha256, SignedDescriptor, Url, UrlError, Version},
     error::OtaError,
     ota::Ota,
@@ -126,6 +126,7 @@ fn weigh(
                 path: place(patch.path),
                 size: patch.size,
                 sha256: patch.sha256,
+                memory: memory_of(patch.alg).unwrap_or(0),
             }),
             metadata: descriptor.policy.metadata.map(place),
             notes: descriptor.notes.map(place),

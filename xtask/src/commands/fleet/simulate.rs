@@ -29,7 +29,7 @@ use towline_descriptor::{Chip, Sha256, Share, Version};
 /// Every device polls, waits and tries again as a real one does: the device's own
 /// code decides what it installs and when it asks next. Made up are the fleet, how
 /// fast it downloads, and what goes wrong. The same seed gives the same course.
-/// Nothing is published or changed.
+/// Nothing is published or changed; patches that had to be made are kept in the store.
 ///
 /// Bytes are those of HTTP: TLS adds some kilobytes to each request.
 #[derive(Debug, clap::Args)]
@@ -230,9 +230,12 @@ impl Scene {
         }
         let wanted = plan::wanted(config, &channels, &releases).into_iter();
         let wanted: Vec<_> = wanted.filter(|wanted| wanted.target == target).collect();
+        let ui = global.ui();
+        let lock = || ui.say("waiting for another run that changes the store");
+        let _lock = project.store().lock(lock)?;
         let cache = Cache::new(&project.store_dir, &Disk::default());
         let profile = config.patches.profile;
-        let (patches, _) = cache.get(&wanted, profile, &project.store(), global.ui())?;
+        let (patches, _) = cache.get(&wanted, profile, &project.store(), ui)?;
         let (channel, stages) = (&args.channel, &args.stages);
         let phases = phases(config, &channels, &releases, channel, target, stages, &patches)?;
         let images = releases.iter().filter_map(|release| {
