@@ -27,7 +27,7 @@ const HEAP_RECLAIMED: usize = 64 * 1024;
 /// record buffers, which have to hold records of 16 KiB, and the certificates
 /// of the handshake. The rest is for the strings of settings and for scans.
 /// What remains of RAM is the stack; `.cargo/config.toml` sets its minimum.
-const HEAP_BESIDE: usize = if cfg!(feature = "esp32c2") { 48 * 1024 } else { 112 * 1024 };
+const HEAP_BESIDE: usize = if cfg!(feature = "esp32c2") { 47 * 1024 } else { 112 * 1024 };
 
 /// Starts log, clocks and heap, stops the bootloader's watchdog and returns all
 /// peripherals.

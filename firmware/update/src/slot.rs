@@ -16,11 +16,12 @@
 //! Only a [`Verified`] image can be activated, and only [`SlotWriter::finish`]
 //! makes one. It holds the flash until then: nobody can write in between.
 
+#[cfg(feature = "patches")]
 mod read;
 
 use crate::{
     error::OtaError,
-    image::{Checked, HEAD_LEN, Head, ImageCheck, ImageError},
+    image::{HEAD_LEN, Head, ImageCheck, ImageError},
     journal::{Download, Found, Journal, PatchFile, STEP, Validator},
     layout::{Region, Slot},
     ota::{Ota, read_head},
@@ -179,16 +180,6 @@ impl<'o, F: NorFlash> SlotWriter<'o, F> {
     /// Returns the size of the image in bytes; 0 if it is not known.
     pub(crate) fn size(&self) -> u32 {
         self.expected.size.unwrap_or_default()
-    }
-
-    /// Returns the SHA-256 of the image; that of nothing if it is not known.
-    pub(crate) fn sha256(&self) -> Sha256 {
-        self.expected.sha256.unwrap_or(Sha256::OF_NOTHING)
-    }
-
-    /// Returns what runs, if it was looked at.
-    pub(crate) fn running(&self) -> Option<Checked> {
-        self.ota.image
     }
 
     /// Returns whether bytes came, and of the image as it is.

@@ -38,12 +38,18 @@ use embedded_storage::nor_flash::NorFlash;
 use judge::Judged;
 use sha2::{Digest, Sha256 as Hasher};
 
-/// Bytes of working memory for patches: those of the small profile, or with the
-/// feature `large-patches` those of the large one too.
-const MEMORY: usize = if cfg!(feature = "large-patches") { 32 * 1024 } else { 4 * 1024 };
+/// Bytes of working memory for patches: with the feature `patches` those of the small
+/// profile, with `large-patches` those of the large one too.
+const MEMORY: usize = if cfg!(feature = "large-patches") {
+    32 * 1024
+} else if cfg!(feature = "patches") {
+    4 * 1024
+} else {
+    0
+};
 
-/// The memory that a poll works in, 12.5 KiB, with the feature `large-patches`
-/// 40.5 KiB: a `static`, or anything that lives as long as the poll.
+/// The memory that a poll works in, 8.5 KiB, with the feature `patches` 12.5 KiB, with
+/// `large-patches` 40.5 KiB: a `static`, or anything that lives as long as the poll.
 ///
 /// A device without a partition `towline` keeps in it what it trusts, as long
 /// as it lives.
@@ -285,7 +291,7 @@ impl<'a, F: NorFlash, N: Connect, C: Clock, T: Trusting<'a>> Updater<'a, F, N, C
         let text = |range: &Range<usize>| {
             core::str::from_utf8(&document[range.clone()]).unwrap_or_default()
         };
-        let mut patch = kept.patch.as_ref();
+        let mut patch = kept.patch.as_ref().filter(|_| MEMORY > 0);
         let mut fetched = 0;
         let verified = loop {
             let slot = self.ota.begin(expected.clone()).map_err(UpdateError::Ota)?;

@@ -1,10 +1,21 @@
 //! Reading what a patch leads from, and what it made so far.
 
 use super::SlotWriter;
-use crate::error::OtaError;
+use crate::{error::OtaError, image::Checked};
 use embedded_storage::nor_flash::NorFlash;
+use towline_descriptor::Sha256;
 
 impl<F: NorFlash> SlotWriter<'_, F> {
+    /// Returns the SHA-256 of the image; that of nothing if it is not known.
+    pub(crate) fn sha256(&self) -> Sha256 {
+        self.expected.sha256.unwrap_or(Sha256::OF_NOTHING)
+    }
+
+    /// Returns what runs, if it was looked at.
+    pub(crate) fn running(&self) -> Option<Checked> {
+        self.ota.image
+    }
+
     /// Reads bytes that came, from `at` on.
     ///
     /// # Errors
