@@ -76,7 +76,7 @@ impl<'o, 'w, F: NorFlash> FileWriter<'o, 'w, F> {
 
     /// Returns the size of the file in bytes.
     pub(crate) fn size(&self) -> u32 {
-        self.patch.as_ref().map_or(self.slot.size(), |patch| patch.size())
+        self.patch.as_ref().map_or(self.slot.size(), Patch::size)
     }
 
     /// Returns the offset in the file of the byte that is to come next.

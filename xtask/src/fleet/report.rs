@@ -58,7 +58,7 @@ pub fn table(course: &Course, load: &Load, world: &World, base_url: &str) -> Str
     ];
     let mut row = |what: &str, value: String, limit: String| rows.push([what.into(), value, limit]);
     if load.unanswered > 0 {
-        row("not answered".into(), load.unanswered.to_string(), String::new());
+        row("not answered", load.unanswered.to_string(), String::new());
     }
     let bandwidth =
         world.bandwidth.map(|bytes| format!("{} in all", rate(bytes))).unwrap_or_default();
