@@ -114,7 +114,7 @@ fn the_frozen_index_is_valid() {
 const FROZEN: &str = include_str!("../../frozen/releases-1.json");
 
 /// Fields that came after sites without them were published.
-const LATER: [&str; 5] = ["improv", "min_from", "policy", "psram", "rollout"];
+const LATER: [&str; 6] = ["improv", "min_from", "patches", "policy", "psram", "rollout"];
 
 /// A small index that has every kind of object.
 fn small() -> Value {
