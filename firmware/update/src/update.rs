@@ -179,7 +179,7 @@ pub struct Check {
     /// What to do about it, and why.
     pub decision: Decision,
     /// When it may be installed: what decides when to ask again, with
-    /// [`schedule::after_stay`].
+    /// [`schedule::after_stay`](crate::schedule::after_stay).
     pub times: Times,
 }
 
