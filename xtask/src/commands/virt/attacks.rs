@@ -73,9 +73,9 @@ struct Poll {
 }
 
 /// What is changed beside the documents of the site.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Tamper {
-    /// A byte of the image at the host.
+    /// A byte of the image at the host, and of each other form of it.
     Host,
     /// A byte of the image in the spare slot.
     Slot,
@@ -185,7 +185,7 @@ pub(super) fn run(programs: &Programs, root: &Path, ui: Ui) -> Result<()> {
         told: fs::read_to_string(&bench.machine.settings)?,
         first: bench.images(&programs.first)?.factory().context("there is a partition table")?,
         secured: secured(&bench, &programs.first)?,
-        image: image_file(&bench, &stage)?,
+        files: image_files(&bench, &stage)?,
         bench: &bench,
     };
     let mut rows = vec![["ATTACK", "DEVICE"].map(String::from)];
@@ -221,13 +221,21 @@ fn secured(bench: &Bench, elf: &Path) -> Result<Vec<u8>> {
     bench.images(&changed)?.factory().context("there is a partition table")
 }
 
-/// Returns the file of the second release's image.
-fn image_file(bench: &Bench, stage: &Stage) -> Result<(std::path::PathBuf, Vec<u8>)> {
+/// Returns the files of the second release's image: itself, compressed, and as patches.
+fn image_files(bench: &Bench, stage: &Stage) -> Result<Vec<(std::path::PathBuf, Vec<u8>)>> {
     let path = stage.releases[1]["path"].as_str().context("the release has a path")?;
     let (_, path) = path.split_once("/firmware/").context("the image lies in the site")?;
     let file = bench.dir.join("dist/site/firmware").join(path);
-    let bytes = fs::read(&file).with_context(|| file.display().to_string())?;
-    Ok((file, bytes))
+    let folder = file.parent().context("it lies in a folder")?;
+    let mut files = vec![file.clone()];
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        files.extend(Some(entry?.path()).filter(|path| path.extension() == Some("twp".as_ref())));
+    }
+    let read = |file: std::path::PathBuf| {
+        let bytes = fs::read(&file).with_context(|| file.display().to_string())?;
+        Ok((file, bytes))
+    };
+    files.into_iter().map(read).collect()
 }
 
 /// Where cases are played.
@@ -236,7 +244,7 @@ struct Field<'b> {
     told: String,
     first: Vec<u8>,
     secured: Vec<u8>,
-    image: (std::path::PathBuf, Vec<u8>),
+    files: Vec<(std::path::PathBuf, Vec<u8>)>,
 }
 
 impl Field<'_> {
@@ -288,14 +296,16 @@ impl Field<'_> {
         for (number, root) in &poll.roots {
             fs::write(roots.join(format!("{number}.json")), root)?;
         }
-        let (file, mut image) = self.image.clone();
-        let middle = image.len() / 2;
-        match poll.tamper {
-            Some(Tamper::Host) => image[middle] ^= 1,
-            Some(Tamper::Slot) => self.flip(SPARE + middle as u64)?,
-            None => {}
+        for (file, mut bytes) in self.files.clone() {
+            if poll.tamper == Some(Tamper::Host) {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }
+            fs::write(file, bytes)?;
         }
-        fs::write(file, image)?;
+        if poll.tamper == Some(Tamper::Slot) {
+            self.flip(SPARE + self.files[0].1.len() as u64 / 2)?;
+        }
         let url = self.told.lines().find_map(|line| line.strip_prefix("url="));
         let (base, _) = url.and_then(|url| url.split_once("ota/")).context("there is a URL")?;
         let settings = format!(
